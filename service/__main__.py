@@ -1,0 +1,181 @@
+"""The command line: `forwardpass serve`, `score`, `inspect` and `train`."""
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from service.config import Settings, load_settings, unknown_variables
+from service.errors import ForwardpassError, SettingsError
+
+# Each command imports what it needs when it is called: none waits for another's libraries, and none of them
+# needs the extras of another.
+# ruff: noqa: PLC0415
+
+logger = logging.getLogger("service")
+
+SUCCESS, FAILURE, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 called wrongly."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["train"]:
+        return _train(arguments[1:])
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except SettingsError as error:
+        return _complain(error.message, USAGE)
+    except ForwardpassError as error:
+        return _complain(error.message, FAILURE)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="forwardpass", description="Serve and score small PyTorch networks.")
+    parser.add_argument("--version", action="version", version=f"forwardpass {version('forwardpass')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve the models over HTTP")
+    _add_settings(serve, list(Settings.model_fields))
+    serve.set_defaults(command=_serve)
+
+    score = commands.add_parser("score", help="score a file")
+    score.add_argument("model", help="<name>, or <name>/<version>")
+    score.add_argument("input", type=Path, help="CSV file with a column for each feature")
+    score.add_argument("output", type=Path, help="CSV file to write")
+    score.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
+    _add_settings(score, ["models", "provider", "threads", "max_batch"])
+    score.set_defaults(command=_score)
+
+    inspect = commands.add_parser("inspect", help="show what a model offers and whether it is sound")
+    inspect.add_argument("path", type=Path, nargs="?", help="a folder of models, a version or an ONNX file")
+    inspect.set_defaults(command=_inspect)
+
+    commands.add_parser("train", help="train and publish the tutorials' models", add_help=False)
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """A flag for each setting. Its value is checked where all sources of settings are."""
+    group = parser.add_argument_group("settings", "Each is also the environment variable FORWARDPASS_<NAME>.")
+    for name in names:
+        field = Settings.model_fields[name]
+        description = f"{field.description} Default: {field.default}.".replace("%", "%%")
+        group.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=description)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    given = {name: value for name in Settings.model_fields if (value := getattr(options, name, None)) is not None}
+    return load_settings(given)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # Both before a model is loaded, when uvicorn does not listen for signals yet, and after uvicorn's own
+    # orderly end, which raises the signal once more: stopping on request is no failure.
+    signal.signal(signal.SIGTERM, _stop)
+    settings = _settings(options)
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    for name in unknown_variables():
+        logger.warning("%s is no setting: is it misspelt?", name)
+
+    import uvicorn
+
+    from service.app import create_app
+
+    app = create_app(settings)
+    listener = _listen(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            logger.info(
+                "listening on http://%s:%d, documentation at /docs",
+                f"[{host}]" if ":" in host else host,
+                port,
+            )
+
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    Server(config).run(sockets=[listener])
+    return SUCCESS
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(SUCCESS)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+
+
+def _score(options: argparse.Namespace) -> int:
+    if find_spec("pyarrow") is None:
+        return _complain("scoring files needs another extra: pip install 'forwardpass[cpu,batch]'", USAGE)
+    from service.score import score
+
+    settings = _settings(options)
+    summary = score(
+        options.model,
+        options.input,
+        options.output,
+        models=settings.models,
+        overwrite=options.overwrite,
+        provider=settings.provider,
+        threads=settings.threads,
+        max_batch=settings.max_batch,
+    )
+    print(f"{summary.rows} rows scored by {summary.model} version {summary.version} into {options.output}")
+    return SUCCESS
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from service.inspection import inspect
+
+    findings = inspect(options.path or load_settings().models)
+    print("\n\n".join(finding.text for finding in findings))
+    return SUCCESS if all(finding.sound for finding in findings) else FAILURE
+
+
+def _train(arguments: Sequence[str]) -> int:
+    if find_spec("torch") is None:
+        return _complain("training needs another extra: pip install 'forwardpass[cpu,training]'", USAGE)
+    from training.__main__ import main as train
+
+    return train(arguments)
+
+
+def _complain(sentence: str, status: int) -> int:
+    print(f"forwardpass: {sentence}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""The rules for values: what a tensor of each datatype may hold, whichever wire or file it came by.
+
+The `from_…` functions are fast: they build a valid array or return None. Why a value is refused is found by
+`find_faults`, the slow second look.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import ElementError, RequestError, ShapeError
+from service.manifest import VARIABLE, Datatype, TensorSpec
+
+Array = npt.NDArray[Any]
+
+DTYPES: dict[Datatype, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+}
+
+MAX_FAULTS = 16
+"""A second look reports no more faults than these, so that a bad request stays cheap."""
+
+_PYTHON_TYPES: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float}
+_SINGULAR = {bool: "true or false", int: "an integer", float: "a number"}
+_PLURAL = {bool: "booleans", int: "integers", float: "numbers"}
+_LONGEST_QUOTE = 40
+
+
+class Inputs(NamedTuple):
+    """What one request brings to a model: valid arrays in the manifest's order, each of `rows` rows."""
+
+    arrays: tuple[Array, ...]
+    rows: int
+
+
+def element_type(datatype: Datatype) -> type:
+    """The Python type of one element, as JSON has it: bool, int or float."""
+    return _PYTHON_TYPES[DTYPES[datatype].kind]
+
+
+def from_lists(spec: TensorSpec, values: Any, shape: Sequence[int]) -> Array | None:  # noqa: ANN401  # JSON
+    """The array of nested lists of `element_type`; None where an element or the shape (-1: any) does not fit."""
+    try:
+        array = _cast(values, DTYPES[spec.datatype])
+    except (ValueError, OverflowError, TypeError):
+        return None
+    fits = len(array.shape) == len(shape) and all(
+        wanted in (VARIABLE, got) for wanted, got in zip(shape, array.shape, strict=True)
+    )
+    return array if fits and is_finite(array) else None
+
+
+def from_doubles(spec: TensorSpec, values: npt.NDArray[np.float64]) -> Array | None:
+    """The doubles as an array of `spec`'s datatype; None where one of them does not fit it."""
+    dtype = DTYPES[spec.datatype]
+    if dtype.kind == "f":
+        array = _cast(values, dtype)
+        return array if spec.allow_non_finite or is_finite(array) else None
+    if dtype.kind == "b":
+        fits = (values == 0.0) | (values == 1.0)
+    else:
+        limits = np.iinfo(dtype)
+        # The largest 64-bit integer is no double; the power of two above it is, and is itself too large.
+        fits = (values >= float(limits.min)) & (values < float(limits.max) + 1.0) & (values == np.floor(values))
+    return values.astype(dtype) if fits.all() else None
+
+
+def from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int]) -> Array | None:
+    """The little-endian, row-major array in `blob`, which has just its bytes, without a copy where it is aligned.
+
+    None where a boolean is neither 0 nor 1, or a number is not finite and `spec` does not allow that.
+    """
+    dtype = DTYPES[spec.datatype]
+    if dtype.kind == "b":
+        octets = np.frombuffer(blob, np.uint8)
+        return octets.view(np.bool_).reshape(shape) if (octets <= 1).all() else None
+    array = np.require(np.frombuffer(blob, dtype.newbyteorder("<")), dtype, "A").reshape(shape)
+    return array if spec.allow_non_finite or is_finite(array) else None
+
+
+def to_bytes(array: Array) -> bytes:
+    """The array's elements, little-endian and row-major."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def is_finite(array: Array) -> bool:
+    """Whether no element is NaN or infinite."""
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def labels_of(spec: TensorSpec, array: Array) -> list[str]:
+    """The label of each row: of its largest column, or of a single probability above one half the second."""
+    labels = spec.labels or ()
+    if array.shape[-1] == 1:
+        return [labels[probability > 0.5] for probability in array.reshape(-1).tolist()]  # noqa: PLR2004  # evens
+    return [labels[column] for column in array.argmax(axis=-1).tolist()]
+
+
+def with_integers(spec: TensorSpec, values: Any) -> Any:  # noqa: ANN401  # JSON
+    """`values`, with each float that is an integer written as one where `spec` holds integers: 1.0 is a valid 1."""
+    if element_type(spec.datatype) is not int:
+        return values
+    if isinstance(values, list):
+        return [with_integers(spec, value) for value in values]
+    return int(values) if isinstance(values, float) and values.is_integer() else values
+
+
+def find_faults(
+    datatype: Datatype,
+    values: Any,  # noqa: ANN401  # JSON
+    shape: Sequence[int],
+    pointer: str,
+) -> Iterator[RequestError]:
+    """Every fault of a JSON value against the datatype and shape (-1: any) it should have, in reading order.
+
+    `pointer` is the JSON pointer of `values` itself. Lists of unequal length below a variable dimension are
+    no fault of any one element: they alone are refused by `from_lists` and not found here.
+    """
+    if not shape:
+        expected = _unmet(datatype, values)
+        if expected:
+            yield ElementError.at(pointer, expected=expected, got=describe(values))
+        return
+    length, inner = shape[0], shape[1:]
+    if isinstance(values, list) and length in (VARIABLE, len(values)):
+        for index, value in enumerate(values):
+            yield from find_faults(datatype, value, inner, f"{pointer}/{index}")
+        return
+    what = "lists" if inner else _PLURAL[element_type(datatype)]
+    count = "" if length == VARIABLE else f"{length} "
+    yield ShapeError.at(pointer, expected=f"a list of {count}{what}", got=describe(values))
+
+
+def describe(value: Any) -> str:  # noqa: ANN401  # JSON
+    """A JSON value in a few words, for a person."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return "an object"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
+def _unmet(datatype: Datatype, value: Any) -> str:  # noqa: ANN401  # JSON
+    """What an element should be and is not; empty where it is."""
+    wanted, dtype = element_type(datatype), DTYPES[datatype]
+    if wanted is bool or isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if wanted is bool and isinstance(value, bool) else _SINGULAR[wanted]
+    if wanted is int:
+        if isinstance(value, float) and not value.is_integer():
+            return _SINGULAR[int]
+        limits = np.iinfo(dtype)
+        return "" if limits.min <= value <= limits.max else f"an integer from {limits.min} to {limits.max}"
+    try:
+        fits = math.isfinite(_cast(float(value), dtype))
+    except OverflowError:
+        fits = False
+    return "" if fits else f"a number within ±{np.finfo(dtype).max:.4g}"
+
+
+def _cast(values: Any, dtype: np.dtype[Any]) -> Array:  # noqa: ANN401  # lists or an array
+    # A double too large for the datatype becomes infinite, which the callers look for.
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype)

@@ -1,0 +1,88 @@
+"""The settings, from flags, `FORWARDPASS_*` variables and a TOML file, in this order of precedence."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from service.errors import SettingsError
+
+PREFIX = "FORWARDPASS_"
+FILE_VARIABLE = f"{PREFIX}CONFIG"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Settings(BaseSettings):
+    """What an operator chooses. Each field is the variable `FORWARDPASS_<FIELD>` and the flag `--<field>`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on; 0 takes a free one.")
+    models: Path = Field(Path("models"), description="Folder with the models, <name>/<version>/ each.")
+    provider: Literal["cpu", "cuda"] = Field("cpu", description="What computes: onnxruntime's CPU or CUDA provider.")
+    threads: Annotated[int, Field(ge=1)] = Field(1, description="Threads that one run of a model may use.")
+    execution: Literal["auto", "inline", "thread"] = Field(
+        "auto",
+        description="Where batches run: on the event loop, on a thread per model, or as measured at start.",
+    )
+    max_batch: Annotated[int, Field(ge=1)] = Field(256, description="Most rows of one batch.")
+    max_queue: Annotated[int, Field(ge=1)] = Field(8192, description="Most rows that wait for one model.")
+    max_body: Annotated[int, Field(ge=1)] = Field(16 * 1024 * 1024, description="Most bytes of a request's body.")
+    drain_seconds: Annotated[int, Field(ge=0)] = Field(
+        30, description="Seconds that requests in flight may take to end after SIGTERM."
+    )
+    log_level: LogLevel = Field("info", description="Least severity that is logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before variables before the file that `FORWARDPASS_CONFIG` names."""
+        del dotenv_settings, file_secret_settings
+        file = TomlConfigSettingsSource(settings_cls, os.environ.get(FILE_VARIABLE))
+        return init_settings, env_settings, file
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """The settings in force; `flags` are those given on the command line, by field name.
+
+    Raises `SettingsError` with one sentence for each value that cannot be used.
+    """
+    file = os.environ.get(FILE_VARIABLE)
+    if file and not Path(file).is_file():
+        raise SettingsError(f"{FILE_VARIABLE} names {file}, which is no file")
+    try:
+        return Settings(**(flags or {}))
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(fault) for fault in error.errors())) from None
+    except ValueError as error:
+        raise SettingsError(f"{file} is no TOML: {error}") from None
+
+
+def unknown_variables() -> list[str]:
+    """The `FORWARDPASS_*` variables that are no setting: most likely misspelt."""
+    known = {PREFIX + field.upper() for field in Settings.model_fields} | {FILE_VARIABLE}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else "settings"
+    if fault["type"] == "extra_forbidden":
+        return f"{name} is no setting: the settings are {', '.join(Settings.model_fields)}"
+    where = f"variable {PREFIX}{name.upper()}, flag --{name.replace('_', '-')}"
+    return f"{name} ({where}) is {fault['input']!r}: {fault['msg']}"

@@ -1,0 +1,203 @@
+"""Batch scoring: a CSV file of rows in, one of predictions out, by the same rules and runtime as the service."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from service.codec.tensors import Array, describe, element_type, from_doubles, labels_of
+from service.errors import ScoreError
+from service.manifest import ModelManifest, TensorSpec
+from service.runtime import Runtime
+from service.store import find_versions, open_version
+
+_NOUNS = {bool: "0 or 1", int: "an integer", float: "a number"}
+
+
+class Column(NamedTuple):
+    """A column of the input file: its name, and the tensor whose element it is."""
+
+    name: str
+    spec: TensorSpec
+
+
+class Summary(NamedTuple):
+    """What was scored."""
+
+    model: str
+    version: int
+    rows: int
+
+
+def score(  # noqa: PLR0913  # a model, two files, and how to run
+    model: str,
+    source: Path,
+    target: Path,
+    *,
+    models: Path,
+    overwrite: bool = False,
+    provider: str = "cpu",
+    threads: int = 1,
+    max_batch: int = 256,
+) -> Summary:
+    """Score every row of the CSV file `source` and write the predictions, in order, to the CSV file `target`.
+
+    `model` is `<name>` (its latest version) or `<name>/<version>` in the folder `models`. The columns are found
+    by the names of the model's features; others are passed over. Each output becomes a column, or one for each
+    of its labels or elements, followed by its label. `target` appears whole or not at all. Raises `ScoreError`
+    for files that cannot be used and rows that are not valid, and the `ModelError`s of opening the model.
+    """
+    stored = open_version(_find(models, model))
+    manifest = stored.manifest
+    runtime = Runtime(stored.graph, manifest, stored.golden, str(stored.folder), provider=provider, threads=threads)
+    columns = _columns(manifest)
+    blocks = _read(source, columns)
+    rows = 0
+    with _whole_file(target, overwrite=overwrite) as part:
+        writer: csv.CSVWriter | None = None
+        try:
+            for block in blocks:
+                arrays = _arrays(block, columns, manifest, rows)
+                table = pa.table(_named_outputs(manifest, _run(runtime, arrays, max_batch)))
+                writer = writer or csv.CSVWriter(part, table.schema)
+                writer.write_table(table)
+                rows += block.num_rows
+        finally:
+            if writer is not None:
+                writer.close()
+        if writer is None:
+            raise ScoreError(f"{source}: it has a header, but no rows")
+    return Summary(manifest.name, manifest.version, rows)
+
+
+def _find(models: Path, model: str) -> Path:
+    name, _, version = model.partition("/")
+    if not models.is_dir():
+        raise ScoreError(f"models is {models}, which is no folder")
+    found = find_versions(models)
+    if name not in found:
+        raise ScoreError(f"{models} holds no model {name!r}: it holds {', '.join(found) or 'none'}")
+    if version and version not in map(str, found[name]):
+        versions = ", ".join(map(str, found[name]))
+        raise ScoreError(f"{models} holds {name} in the versions {versions}, not in {version!r}")
+    return models / name / (version or str(found[name][-1]))
+
+
+def _columns(manifest: ModelManifest) -> list[Column]:
+    """The columns that hold one row of all inputs, in the order in which their elements stand in the row."""
+    columns: list[Column] = []
+    for spec in manifest.inputs:
+        if len(spec.row_shape) != 1 or spec.row_shape[0] < 1:
+            raise ScoreError(
+                f"{manifest.name}: rows of input {spec.name!r} have shape {list(spec.row_shape)}, which are no columns"
+            )
+        names = [feature.name for feature in spec.features or ()]
+        columns += [Column(name, spec) for name in names or [f"{spec.name}_{i}" for i in range(spec.row_shape[0])]]
+    return columns
+
+
+def _read(source: Path, columns: list[Column]) -> Iterator[pa.RecordBatch]:
+    """The blocks of the file, the columns as the text that stands there."""
+    names = [column.name for column in columns]
+    as_text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+    try:
+        reader = csv.open_csv(source, convert_options=as_text)
+        header = reader.schema.names
+        for name in names:
+            if header.count(name) != 1:
+                times = "missing" if name not in header else "there twice"
+                raise ScoreError(
+                    f"{source}: the column {name!r} is {times}: expected are {', '.join(names)}, there are {', '.join(header)}"
+                )
+        yield from reader
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ScoreError(f"{source}: {error}") from None
+
+
+def _arrays(block: pa.RecordBatch, columns: list[Column], manifest: ModelManifest, before: int) -> tuple[Array, ...]:
+    """The block's rows as the model's inputs; `before` rows of the file stand before it."""
+    arrays = []
+    for spec in manifest.inputs:
+        own = [_doubles(block[column.name], column, before) for column in columns if column.spec is spec]
+        array = from_doubles(spec, np.stack(own, axis=1))
+        if array is None:
+            raise _bad_cell(block, [column for column in columns if column.spec is spec], before)
+        arrays.append(array)
+    return tuple(arrays)
+
+
+def _doubles(texts: pa.Array, column: Column, before: int) -> npt.NDArray[np.float64]:
+    try:
+        doubles: npt.NDArray[np.float64] = pc.cast(pc.utf8_trim_whitespace(texts), pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        for row, text in enumerate(texts.to_pylist(), before + 1):
+            if not _is_number(text):
+                raise _cell_error(row, column, text) from None
+        raise
+    return doubles
+
+
+def _is_number(text: str) -> bool:
+    try:
+        pc.cast(pa.array([text.strip()]), pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _bad_cell(block: pa.RecordBatch, columns: list[Column], before: int) -> ScoreError:
+    """The error of the first cell, in reading order, that is a number but not one for its tensor."""
+    values = [_doubles(block[column.name], column, before) for column in columns]
+    for index in range(block.num_rows):
+        for column, doubles in zip(columns, values, strict=True):
+            if from_doubles(column.spec, doubles[index : index + 1]) is None:
+                return _cell_error(before + index + 1, column, block[column.name][index].as_py())
+    raise AssertionError("a block is refused only for one of its cells")
+
+
+def _cell_error(row: int, column: Column, text: str) -> ScoreError:
+    expected = f"{_NOUNS[element_type(column.spec.datatype)]} that {column.spec.datatype} can hold"
+    return ScoreError(f"row {row}, column {column.name!r}: expected {expected}, got {describe(text)}")
+
+
+def _run(runtime: Runtime, arrays: tuple[Array, ...], max_batch: int) -> tuple[Array, ...]:
+    starts = range(0, len(arrays[0]), max_batch)
+    return runtime.join([runtime.run(tuple(array[start : start + max_batch] for array in arrays)) for start in starts])
+
+
+def _named_outputs(manifest: ModelManifest, outputs: tuple[Array, ...]) -> dict[str, object]:
+    """The columns of the output file. Floats become doubles, which HTTP's JSON shows too."""
+    named: dict[str, object] = {}
+    for (spec, label), output in zip(manifest.output_columns, outputs, strict=True):
+        flat = output.reshape(len(output), -1)
+        values = flat.astype(np.float64) if flat.dtype.kind == "f" else flat
+        if flat.shape[1] == 1:
+            named[spec.name] = values[:, 0]
+        else:
+            suffixes = spec.labels or range(flat.shape[1])
+            named |= {f"{spec.name}_{suffix}": values[:, i] for i, suffix in enumerate(suffixes)}
+        if label is not None:
+            named[label] = labels_of(spec, output)
+    return named
+
+
+@contextmanager
+def _whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A path to write to, which becomes `target` at the end, and is removed where the end is an error."""
+    if target.exists() and not overwrite:
+        raise ScoreError(f"{target} exists already: name another file, or allow it with --overwrite")
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(target)
+    except OSError as error:
+        raise ScoreError(f"{target}: it cannot be written: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)

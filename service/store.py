@@ -1,0 +1,84 @@
+"""A model's folder, opened: a checked manifest and the bytes it vouches for."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import ChecksumError, ManifestError
+from service.manifest import GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, Golden, ModelManifest, is_model_name
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """One version whose files are those its manifest describes."""
+
+    folder: Path
+    manifest: ModelManifest
+    graph: bytes
+    """The ONNX file: the very bytes that were checked, so that no later change of the file matters."""
+    golden: Golden
+
+
+def find_versions(root: Path) -> dict[str, list[int]]:
+    """The versions that lie in `root`, by model name, ascending; other folders and files are passed over."""
+    found: dict[str, list[int]] = {}
+    for model in sorted(root.iterdir()):
+        if model.is_dir() and is_model_name(model.name):
+            versions = [int(v.name) for v in model.iterdir() if v.is_dir() and _is_version(v.name)]
+            if versions:
+                found[model.name] = sorted(versions)
+    return found
+
+
+def is_version_folder(folder: Path) -> bool:
+    """Whether the folder claims to be a version: it holds a manifest."""
+    return (folder / MANIFEST_FILE).exists()
+
+
+def open_version(folder: Path) -> StoredVersion:
+    """Read the version in `<models>/<name>/<version>/`, every file checked.
+
+    Raises `ManifestError` for a manifest that is missing or not that of this folder, `ChecksumError` for a file
+    that is missing, leads out of the folder, or is not the one described.
+    """
+    folder = folder.resolve()
+    manifest = ModelManifest.parse(_read(folder, MANIFEST_FILE), str(folder / MANIFEST_FILE))
+    if (folder.parent.name, folder.name) != (manifest.name, str(manifest.version)):
+        claim = f"{manifest.name}/{manifest.version}"
+        raise ManifestError(
+            f"{folder / MANIFEST_FILE}: it describes {claim}, but lies in {folder.parent.name}/{folder.name}"
+        )
+    for name in (ONNX_FILE, GOLDEN_FILE):
+        if name not in manifest.files:
+            raise ManifestError(f"{folder / MANIFEST_FILE}: files: {name} is missing")
+    contents: dict[str, bytes] = {}
+    for name, entry in manifest.files.items():
+        content = _read(folder, name)
+        digest = hashlib.sha256(content).hexdigest()
+        if (len(content), digest) != (entry.bytes, entry.sha256):
+            actual = f"{len(content)} bytes with SHA-256 {digest[:12]}…"
+            expected = f"{entry.bytes} bytes with {entry.sha256[:12]}…"
+            raise ChecksumError(
+                f"{folder / name}: it has {actual}, but the manifest says {expected}: publish the version again"
+            )
+        if name in (ONNX_FILE, GOLDEN_FILE):
+            contents[name] = content
+    golden = Golden.parse(contents[GOLDEN_FILE], str(folder / GOLDEN_FILE))
+    return StoredVersion(folder, manifest, contents[ONNX_FILE], golden)
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    fault = ManifestError if name == MANIFEST_FILE else ChecksumError
+    if path.resolve().parent != folder:
+        raise fault(f"{path}: it is a link that leads out of the version's folder")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise fault(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise fault(f"{path}: it cannot be read: {error.strerror}") from None
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and not name.startswith("0")

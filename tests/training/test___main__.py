@@ -1,0 +1,119 @@
+"""Behaviour of training.__main__."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from training.__main__ import main, train_all
+from training.pipeline import Produced
+from training.publish import publish
+from training.tasks import TASKS
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run_on_a_terminal(*arguments: str, folder: Path) -> tuple[int, str]:
+    """Run the command in a process of its own, as another user elsewhere would; its status, what it shows."""
+    environment = {
+        **os.environ,
+        "HOME": "/home/somebody",
+        "USER": "somebody",
+        "PYTHONPATH": str(REPOSITORY),
+        "TERM": "xterm",
+        "COLUMNS": "150",
+    }
+    reading, writing = os.openpty()
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, with the test's own arguments
+        [sys.executable, "-W", "error", "-m", "training", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=writing,
+    )
+    os.close(writing)
+    shown = b""
+    with process:
+        try:
+            while chunk := os.read(reading, 4096):
+                shown += chunk
+        except OSError:
+            # How Linux says that nobody holds the terminal's other end any more.
+            os.close(reading)
+    return process.returncode, shown.decode()
+
+
+def test_another_user_elsewhere_publishes_the_same_bytes(tmp_path: Path, binary_classifier: Produced) -> None:
+    """A process with another home, user and folder shows its epochs, then writes the same bytes."""
+    status, shown = run_on_a_terminal("binary_classifier", "--output", "models", folder=tmp_path)
+    assert status == 0, shown
+    assert "5/5" in shown
+    assert "published" in shown
+    assert publish(tmp_path / "models", binary_classifier.manifest, binary_classifier.files) == "unchanged"
+
+
+def test_a_second_run_changes_nothing(
+    tmp_path: Path, sum_of_three: Produced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table has the figures of each task, in lines that a log can hold."""
+    publish(tmp_path, sum_of_three.manifest, sum_of_three.files)
+    assert main(["sum_of_three", "--output", str(tmp_path)]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if "sum_of_three" in line)
+    for word in ("train_loss 0.0685", "tutorial 0.1012", "unchanged"):
+        assert word in row
+
+
+def test_other_bytes_are_refused_in_one_line(
+    tmp_path: Path, sum_of_three: Produced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A version that is published with other bytes ends with status 1 and is left alone."""
+    publish(tmp_path, sum_of_three.manifest, {"model.onnx": b"other"})
+    assert main(["sum_of_three", "--output", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert errors[0].startswith("sum_of_three version 1 was not published: ")
+    assert (tmp_path / "sum_of_three" / "1" / "model.onnx").read_bytes() == b"other"
+
+
+def test_replace_exchanges_them(
+    tmp_path: Path, sum_of_three: Produced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever means it says so."""
+    publish(tmp_path, sum_of_three.manifest, {"model.onnx": b"other"})
+    assert main(["sum_of_three", "--replace", "--output", str(tmp_path)]) == 0
+    assert "replaced" in capsys.readouterr().out
+
+
+def test_a_failed_gate_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The task that failed is named with its reason, the next one is published, the status is 1."""
+    good = TASKS["sum_of_three"][0]
+    lazy = dataclasses.replace(good, version=2, recipe=dataclasses.replace(good.recipe, epochs=1))
+    assert train_all([lazy, good], tmp_path, replace=False, console=Console(width=150)) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("sum_of_three version 2 was not published: the loss at the last epoch is ")
+    assert len(shown.err.splitlines()) == 1
+    assert [path.name for path in (tmp_path / "sum_of_three").iterdir()] == ["1"]
+
+
+def test_an_unknown_task_is_answered_with_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    """A slip of the keyboard costs no training."""
+    with pytest.raises(SystemExit) as stop:
+        main(["sum_of_four"])
+    assert stop.value.code == 2
+    assert f"unknown task sum_of_four; known are {', '.join(TASKS)}" in capsys.readouterr().err
+
+
+def test_list_shows_every_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names and descriptions come out, and nothing is trained."""
+    assert main(["--list", "--output", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    for versions in TASKS.values():
+        for task in versions:
+            assert task.name in shown
+            assert task.description in shown
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,95 @@
+"""Behaviour of training.export."""
+
+import io
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.export import Exported, export
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    """Build a network that uses one class twice."""
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(network: nn.Module) -> Exported:
+    """Export that network."""
+    return export(network, torch.zeros(2, 3), input_name="addends", output_name="sum")
+
+
+def load(torchscript: bytes) -> nn.Module:
+    """Load an archive as a process without the network's source does."""
+    with warnings.catch_warnings():
+        # PyTorch asks for torch.export instead; these files are TorchScript.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
+        script: nn.Module = torch.jit.load(io.BytesIO(torchscript))  # type: ignore[no-untyped-call] # PyTorch's own
+    return script
+
+
+def test_a_second_export_gives_the_same_bytes(network: nn.Module, exported: Exported) -> None:
+    """What the process has exported before leaves no trace in a file."""
+    assert export(network, torch.zeros(2, 3), input_name="addends", output_name="sum") == exported
+
+
+def test_the_example_leaves_no_trace(network: nn.Module, exported: Exported) -> None:
+    """An example of other values and another number of rows exports the same ONNX graph."""
+    again = export(network, torch.ones(5, 3), input_name="addends", output_name="sum")
+    assert again.onnx == exported.onnx
+
+
+def test_no_file_names_the_machine(exported: Exported) -> None:
+    """Neither file holds a folder of this machine."""
+    folders = [Path.home(), Path.cwd(), REPOSITORY, Path(sys.prefix), Path(torch.__file__).parent]
+    with zipfile.ZipFile(io.BytesIO(exported.torchscript)) as archive:
+        contents = [exported.onnx, exported.torchscript, *(archive.read(name) for name in archive.namelist())]
+    for folder in folders:
+        assert not any(bytes(folder) in content for content in contents), folder
+
+
+def test_the_graph_holds_no_notes(exported: Exported) -> None:
+    """Stack traces and the exporter's other metadata are gone from every level."""
+    assert b"pkg.torch" not in exported.onnx
+    assert b"stack_trace" not in exported.onnx
+
+
+def test_the_graph_is_valid_with_named_tensors(exported: Exported) -> None:
+    """Input, output and the free batch dimension carry the given names; all weights are inside."""
+    model = onnx.load_from_string(exported.onnx)
+    onnx.checker.check_model(model, full_check=True)
+    source, target = model.graph.input[0], model.graph.output[0]
+    assert (source.name, target.name) == ("addends", "sum")
+    for tensor, width in ((source, 3), (target, 1)):
+        dimensions = tensor.type.tensor_type.shape.dim
+        assert (dimensions[0].dim_param, dimensions[1].dim_value) == ("batch", width)
+    assert all(len(weight.raw_data) > 0 for weight in model.graph.initializer)
+
+
+def test_the_archive_is_bare(exported: Exported) -> None:
+    """TorchScript's debug files are gone, and what is left lies uncompressed with a fixed date."""
+    with zipfile.ZipFile(io.BytesIO(exported.torchscript)) as archive:
+        assert archive.testzip() is None
+        for entry in archive.infolist():
+            assert not entry.filename.endswith((".debug_pkl", "serialization_id"))
+            assert entry.compress_type == zipfile.ZIP_STORED
+            assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+
+
+def test_the_archive_loads_with_its_weights(network: nn.Module, exported: Exported) -> None:
+    """A loaded archive has the network's weights by name, and its answers at any number of rows."""
+    script = load(exported.torchscript)
+    assert {name: weight.tolist() for name, weight in script.state_dict().items()} == {
+        name: weight.tolist() for name, weight in network.state_dict().items()
+    }
+    rows: Tensor = torch.arange(15.0).reshape(5, 3)
+    assert torch.equal(script(rows), network(rows))

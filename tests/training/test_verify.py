@@ -1,0 +1,100 @@
+"""Behaviour of training.verify."""
+
+import dataclasses
+import math
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from service.manifest import GOLDEN_TOLERANCE, TensorSpec
+from training.errors import ParityError
+from training.export import Exported, export
+from training.verify import BATCH_SIZES, GOLDEN_ROWS, answer, golden, verify
+
+SOURCE = TensorSpec(name="addends", datatype="FP32", shape=(-1, 3))
+TARGET = TensorSpec(name="sum", datatype="FP32", shape=(-1, 1))
+ROWS = torch.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])
+
+
+def build(weight: float) -> nn.Module:
+    """Build a network that multiplies the sum of its inputs."""
+    network = nn.Linear(3, 1, bias=False).eval()
+    nn.init.constant_(network.weight, weight)
+    return network
+
+
+def export_of(network: nn.Module) -> Exported:
+    """Export such a network."""
+    return export(network, ROWS, input_name=SOURCE.name, output_name=TARGET.name)
+
+
+@pytest.fixture(scope="module")
+def one() -> Exported:
+    """Export the network that adds."""
+    return export_of(build(1.0))
+
+
+@pytest.fixture(scope="module")
+def other() -> Exported:
+    """Export a network that is off by a little more than the tolerance allows."""
+    return export_of(build(1 + 3 * GOLDEN_TOLERANCE))
+
+
+def test_telemetry_is_off_before_onnxruntime_is_there() -> None:
+    """The process that trains reports to nobody."""
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_a_faithful_export_passes(one: Exported) -> None:
+    """The figures cover a single row, an odd number and the largest batch."""
+    parity = verify(build(1.0), one, SOURCE, TARGET, ROWS)
+    assert parity.batch_sizes == BATCH_SIZES == (1, 7, 256)
+    assert 0 <= parity.torchscript <= 1e-5
+    assert 0 <= parity.onnxruntime <= 1e-5
+
+
+def test_another_onnx_graph_is_refused(one: Exported, other: Exported) -> None:
+    """A graph whose answers are off is named, with the difference."""
+    with pytest.raises(ParityError, match="ONNX Runtime differs from the network by"):
+        verify(build(1.0), dataclasses.replace(one, onnx=other.onnx), SOURCE, TARGET, ROWS)
+
+
+def test_another_torchscript_archive_is_refused(one: Exported, other: Exported) -> None:
+    """The same holds for the other file."""
+    mixed = dataclasses.replace(one, torchscript=other.torchscript)
+    with pytest.raises(ParityError, match="TorchScript differs from the network by"):
+        verify(build(1.0), mixed, SOURCE, TARGET, ROWS)
+
+
+def test_an_output_of_another_shape_than_announced_is_refused(one: Exported) -> None:
+    """The manifest must not promise two columns where the network gives one."""
+    wide = TARGET.model_copy(update={"shape": (-1, 2)})
+    with pytest.raises(ParityError, match=r"sum has shape \(1,\) a row, not \(2,\)"):
+        verify(build(1.0), one, SOURCE, wide, ROWS)
+
+
+def test_answers_that_are_no_numbers_are_refused() -> None:
+    """Three runtimes that agree on nonsense do not pass."""
+    broken = build(math.nan)
+    with pytest.raises(ParityError, match="differs"):
+        verify(broken, export_of(broken), SOURCE, TARGET, ROWS)
+
+
+def test_golden_rows_are_the_first_with_their_answers() -> None:
+    """Rows and answers stand under the tensors' names, a handful of them."""
+    rows = torch.arange(30.0).reshape(10, 3)
+    recorded = golden(build(1.0), SOURCE, TARGET, rows)
+    assert recorded.inputs == {"addends": rows[:GOLDEN_ROWS].tolist()}
+    assert recorded.outputs == {"sum": rows[:GOLDEN_ROWS].sum(dim=1, keepdim=True).tolist()}
+
+
+def test_fewer_rows_are_all_golden() -> None:
+    """A task of two rows records two."""
+    assert len(golden(build(1.0), SOURCE, TARGET, ROWS).inputs["addends"]) == 2
+
+
+def test_an_answer_carries_no_gradient() -> None:
+    """Networks with weights to train answer as plain arrays."""
+    assert answer(build(1.0), ROWS).tolist() == [[6.0], [12.0]]

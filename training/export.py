@@ -1,0 +1,110 @@
+"""A network as files that need none of its Python: TorchScript, ONNX.
+
+Both name nothing of the machine that writes them, and the same network gives the same bytes.
+"""
+
+import io
+import logging
+import re
+import warnings
+import zipfile
+from dataclasses import dataclass
+
+import torch
+from google.protobuf.message import Message  # type: ignore[import-untyped] # ships without type information
+from torch import Tensor, nn
+
+BATCH = "batch"
+"""What the ONNX graph calls the dimension that each request chooses."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One network as the contents of model.onnx and model.pt."""
+
+    onnx: bytes
+    torchscript: bytes
+
+
+def export(network: nn.Module, example: Tensor, *, input_name: str, output_name: str) -> Exported:
+    """Export a network in evaluation mode, whose one input and output get these names in the ONNX graph.
+
+    `example` is an input of at least two rows: from a single one the exporter would conclude that one is all.
+    """
+    return Exported(
+        onnx=_onnx(network, example, input_name, output_name),
+        torchscript=_torchscript(network, example),
+    )
+
+
+def _onnx(network: nn.Module, example: Tensor, input_name: str, output_name: str) -> bytes:
+    # It logs each operator of torchvision that it cannot find, which no network here uses.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # torch.export copies PyTorch's own tree specifications, which warn of their own future.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamic_shapes=({0: BATCH},),
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:  # what the exporter's older way answers
+        raise AssertionError
+    model = program.model_proto
+    _strip_metadata(model)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _strip_metadata(message: Message) -> None:
+    """Clear the notes in a protobuf message and in all within it: the exporter writes source paths there."""
+    for field, value in message.ListFields():
+        if field.name in {"metadata_props", "doc_string"}:
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for child in value if field.is_repeated else [value]:
+                _strip_metadata(child)
+
+
+def _torchscript(network: nn.Module, example: Tensor) -> bytes:
+    with warnings.catch_warnings():
+        # TorchScript is what is wanted: one file that C++ and Python load without the network's source.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        # A process's first class of a name keeps it, later ones are numbered. Traced twice, all are numbered.
+        torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call] # PyTorch's own
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call] # the same
+        archive = io.BytesIO()
+        torch.jit.save(traced, archive)
+    return _normalise(archive.getvalue())
+
+
+_NUMBER = re.compile(rb"(?<=___torch_mangle_)\d+")
+_OF_THE_MACHINE = re.compile(r"\.debug_pkl$|/\.data/serialization_id$")
+"""Source paths for error messages, and a hash over all entries."""
+
+
+def _normalise(archive: bytes) -> bytes:
+    """Drop from a TorchScript archive what differs from machine to machine, or from call to call."""
+    numbers: dict[bytes, bytes] = {}
+
+    def renumber(content: bytes) -> bytes:
+        """Count classes from 0 in the order of the archive, not from what the process has traced before."""
+        return _NUMBER.sub(lambda match: numbers.setdefault(match[0], str(len(numbers)).encode()), content)
+
+    normalised = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(normalised, "w") as target:
+        for name in source.namelist():
+            if _OF_THE_MACHINE.search(name):
+                continue
+            content = source.read(name)
+            if name.endswith((".py", ".pkl")):
+                content = renumber(content)
+            # Entries made by name only would carry the time of day.
+            entry = zipfile.ZipInfo(renumber(name.encode()).decode(), date_time=(1980, 1, 1, 0, 0, 0))
+            target.writestr(entry, content)
+    return normalised.getvalue()

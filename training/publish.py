@@ -1,0 +1,121 @@
+"""The only writer of the models folder.
+
+A version appears, or is exchanged, in one step: whoever reads sees all of it or nothing of it.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+from service.manifest import MANIFEST_FILE, FileEntry, ModelManifest
+from training.errors import PublishError
+
+Outcome = Literal["published", "replaced", "unchanged"]
+
+
+def publish(
+    root: Path, manifest: ModelManifest, files: dict[str, bytes], *, replace: bool = False
+) -> Outcome:
+    """Write `files` with the manifest that names them to `<root>/<name>/<version>`.
+
+    The same bytes again are left as they lie. Other bytes under a published version raise `PublishError`,
+    unless `replace` asks for them; so does a folder that cannot be written. After an error all is as it was.
+    """
+    target = root / manifest.name / str(manifest.version)
+    contents = {**files, MANIFEST_FILE: _with_entries(manifest, files).render()}
+    try:
+        published = _read(target)
+        if published == contents:
+            return "unchanged"
+        if published and not replace:
+            raise PublishError(_refusal(manifest, published, contents))
+        root.mkdir(parents=True, exist_ok=True)
+        # A hidden name is no model's; the same folder above makes it the same file system.
+        staging = root / f".{manifest.name}-{manifest.version}-{uuid4().hex}"
+        try:
+            _stage(staging, contents)
+            _put(staging, target, exchanged=bool(published))
+        finally:
+            # What remains there is what failed, or what was replaced.
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise PublishError(f"{target} cannot be written: {error.strerror}") from error
+    return "replaced" if published else "published"
+
+
+def _with_entries(manifest: ModelManifest, files: dict[str, bytes]) -> ModelManifest:
+    entries = {
+        name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        for name, content in sorted(files.items())
+    }
+    return manifest.model_copy(update={"files": entries})
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    """Read all files of a published version; there are none if it is not published."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def _refusal(manifest: ModelManifest, published: dict[str, bytes], contents: dict[str, bytes]) -> str:
+    different = sorted(
+        name for name in published.keys() | contents.keys() if published.get(name) != contents.get(name)
+    )
+    return (
+        f"{manifest.name} version {manifest.version} is published with another {', '.join(different)}; "
+        "a published version does not change unless it is replaced (--replace)"
+    )
+
+
+def _stage(staging: Path, contents: dict[str, bytes]) -> None:
+    staging.mkdir()
+    for name, content in contents.items():
+        with (staging / name).open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_folder(staging)
+
+
+def _put(staging: Path, target: Path, *, exchanged: bool) -> None:
+    """Give the staged folder its name; a folder that had it gets the staged one's."""
+    if exchanged:
+        exchange(staging, target)
+    else:
+        target.parent.mkdir(exist_ok=True)
+        staging.rename(target)
+    _sync_folder(target.parent)
+    _sync_folder(staging.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names in a folder survive a power cut, as their files' contents do."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two folders of one file system swap their names in a single step.
+
+    Raises `OSError` where a folder is missing, `PublishError` where the system is not Linux.
+    """
+    # Python has no function for it: os.replace only overwrites, and no folder that has contents.
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        raise PublishError(
+            "this system cannot exchange two folders in one step: remove the published version by hand"
+        ) from None
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(one), None, str(other))

@@ -1,0 +1,106 @@
+"""What a training task is: a frozen description of everything that decides its model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from service.manifest import Kind, TensorSpec
+
+
+class Split(NamedTuple):
+    """Rows of one part of the data: row i of `targets` is the answer wanted for row i of `inputs`."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows of a task: those it learns from, and where it has them, those it is watched and tested on."""
+
+    train: Split
+    validation: Split | None = None
+    """Watched while training; its loss is measured after every epoch."""
+    test: Split | None = None
+    """Held out until the network is finished."""
+
+    @property
+    def held_out(self) -> Split:
+        """The test rows; of a task that holds nothing out, the training rows."""
+        return self.test or self.train
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the weights are searched for."""
+
+    optimiser: Literal["SGD", "Adam"]
+    learning_rate: float
+    epochs: int
+    batch_size: int | None = None
+    """Rows a step looks at, drawn in a new order each epoch; None is all of them at once, in their order."""
+
+
+@dataclass(frozen=True)
+class History:
+    """The losses of a training, one an epoch.
+
+    `train` is the mean over the epoch's rows of the loss as each step found it, before it moved the weights;
+    `validation` is measured after the epoch, and empty without validation rows.
+    """
+
+    train: tuple[float, ...]
+    validation: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished network in evaluation mode, with the data it learned from and its losses on the way."""
+
+    network: nn.Module
+    data: Data
+    history: History
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How good a network is, beside what it has to beat; the first of each is the one to compare."""
+
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One version of one model, as data.
+
+    `network` builds the network with fresh weights; it is given the data because scaling by what the training
+    rows look like belongs into the network. `loss` takes the network's outputs and the targets.
+    `gate` answers with the network's figures, or raises `GateError` where they miss `condition`.
+    """
+
+    name: str
+    version: int
+    kind: Kind
+    description: str
+    source: str
+    """Where the recipe comes from."""
+    dataset: str
+    """Where the rows come from."""
+    data: Callable[[], Data]
+    network: Callable[[Data], nn.Module]
+    loss: nn.Module
+    recipe: Recipe
+    seed: int
+    """Decides the first weights and the order of the rows."""
+    input: TensorSpec
+    output: TensorSpec
+    condition: str
+    gate: Callable[[Trained], Figures]
+
+    @property
+    def title(self) -> str:
+        """The task as a person names it."""
+        return f"{self.name} version {self.version}"

@@ -1,0 +1,95 @@
+"""Whether exported models compute what the network computes."""
+
+import io
+import os
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.manifest import GOLDEN_TOLERANCE, Golden, Parity, TensorSpec
+from training.errors import ParityError
+from training.export import Exported
+from training.loop import THREADS
+
+# Without it, onnxruntime's wheels report home; it looks once, when imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime  # type: ignore[import-untyped] # ships without type information
+
+BATCH_SIZES = (1, 7, 256)
+"""A single row, an odd number of them, the largest batch that the service forms by default."""
+GOLDEN_ROWS = 6
+
+
+def verify(
+    network: nn.Module, exported: Exported, source: TensorSpec, target: TensorSpec, rows: Tensor
+) -> Parity:
+    """Compare TorchScript and ONNX Runtime with eager PyTorch at each of `BATCH_SIZES`.
+
+    The rows they answer are drawn uniformly from the range that each column of `rows` spans.
+    `source` and `target` are the input and output that the manifest announces.
+    Raises `ParityError` where the network's outputs do not have the target's shape, or where an exported
+    model differs from them by more than the tolerance.
+    """
+    with warnings.catch_warnings():
+        # As when it is exported: TorchScript is what is wanted.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
+        script = torch.jit.load(io.BytesIO(exported.torchscript))  # type: ignore[no-untyped-call] # PyTorch's own
+    session = _session(exported.onnx)
+    generator = torch.Generator().manual_seed(0)
+    largest = {"TorchScript": 0.0, "ONNX Runtime": 0.0}
+    for size in BATCH_SIZES:
+        inputs = _draw(rows, size, generator)
+        expected = answer(network, inputs)
+        if expected.shape != (size, *target.row_shape):
+            raise ParityError(f"{target.name} has shape {expected.shape[1:]} a row, not {target.row_shape}")
+        actual = {
+            "TorchScript": answer(script, inputs),
+            "ONNX Runtime": session.run([target.name], {source.name: inputs.numpy()})[0],
+        }
+        for runtime, outputs in actual.items():
+            difference = _difference(runtime, outputs, expected)
+            largest[runtime] = max(largest[runtime], difference)
+    return Parity(
+        batch_sizes=BATCH_SIZES, torchscript=largest["TorchScript"], onnxruntime=largest["ONNX Runtime"]
+    )
+
+
+def golden(network: nn.Module, source: TensorSpec, target: TensorSpec, rows: Tensor) -> Golden:
+    """Take the first of `rows`, at most `GOLDEN_ROWS`, with what eager PyTorch answers."""
+    inputs = rows[:GOLDEN_ROWS]
+    return Golden(
+        inputs={source.name: inputs.tolist()}, outputs={target.name: answer(network, inputs).tolist()}
+    )
+
+
+def answer(network: nn.Module, inputs: Tensor) -> NDArray[np.float32]:
+    """Run a network in evaluation mode on these rows."""
+    with torch.no_grad():
+        outputs: NDArray[np.float32] = network(inputs).numpy()
+    return outputs
+
+
+def _session(onnx: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+
+def _draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    lowest, highest = rows.amin(dim=0), rows.amax(dim=0)
+    return lowest + (highest - lowest) * torch.rand(size, *lowest.shape, generator=generator)
+
+
+def _difference(runtime: str, actual: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    if actual.shape != expected.shape:
+        raise ParityError(f"{runtime} answers with shape {actual.shape}, the network with {expected.shape}")
+    difference = np.abs(actual - expected)
+    # Written so that a difference which is no number fails too.
+    if not np.all(difference <= GOLDEN_TOLERANCE * np.maximum(1, np.abs(expected))):
+        raise ParityError(
+            f"{runtime} differs from the network by {difference.max():.2g} at {len(expected)} rows"
+        )
+    return float(difference.max())
