@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for path, protocol in _PREDICTION_PATHS.items():
-        app.router.routes.append(Route(path, _Prediction(predictor, protocol, settings.max_body), methods=["POST"]))
+        app.router.routes.append(Route(path, _Prediction(predictor, protocol, settings.max_body)))
     _add_server_routes(app, catalog, metrics)
     _add_model_routes(app, catalog)
     _add_error_handlers(app)
@@ -85,6 +85,9 @@ class _Prediction:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        if request.method != "POST":
+            # Said here: a route that takes only POST would leave the others to `/v1/models/{name}`.
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         try:
             body = await self._read(request)
         except TooLargeError as error:

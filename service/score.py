@@ -112,10 +112,9 @@ def _read(source: Path, columns: list[Column]) -> Iterator[pa.RecordBatch]:
         header = reader.schema.names
         for name in names:
             if header.count(name) != 1:
-                times = "missing" if name not in header else "there twice"
-                raise ScoreError(
-                    f"{source}: the column {name!r} is {times}: expected are {', '.join(names)}, there are {', '.join(header)}"
-                )
+                fault = "missing" if name not in header else "there twice"
+                wanted, there = ", ".join(names), ", ".join(header)
+                raise ScoreError(f"{source}: the column {name!r} is {fault}: expected are {wanted}; there are {there}")
         yield from reader
     except (pa.ArrowInvalid, OSError) as error:
         raise ScoreError(f"{source}: {error}") from None

@@ -40,9 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="forwardpass train",
         description="Train models, verify them and publish them into the models folder.",
     )
-    parser.add_argument(
-        "tasks", nargs="*", metavar="TASK", help="a model's name: all its versions (default: all)"
-    )
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="a model's name: all its versions (default: all)")
     parser.add_argument(
         "--output",
         type=Path,
@@ -89,7 +87,7 @@ def train_all(tasks: Sequence[Task], output: Path, *, replace: bool, console: Co
     if table.row_count:
         console.print(table)
     for failure in failures:
-        print(failure, file=sys.stderr)  # noqa: T201 - a command line speaks by printing
+        print(failure, file=sys.stderr)
     return 1 if failures else 0
 
 

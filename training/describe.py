@@ -44,8 +44,7 @@ def with_ranges(spec: TensorSpec, rows: Tensor) -> TensorSpec:
         return spec
     ranges = zip(spec.features, rows.amin(dim=0).tolist(), rows.amax(dim=0).tolist(), strict=True)
     features = tuple(
-        feature.model_copy(update={"minimum": minimum, "maximum": maximum})
-        for feature, minimum, maximum in ranges
+        feature.model_copy(update={"minimum": minimum, "maximum": maximum}) for feature, minimum, maximum in ranges
     )
     return spec.model_copy(update={"features": features})
 

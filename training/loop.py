@@ -73,9 +73,7 @@ def _batches(data: Data, recipe: Recipe, order: torch.Generator) -> Iterator[Spl
         yield Split(inputs[rows], targets[rows])
 
 
-def _epoch(
-    network: nn.Module, loss: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterator[Split]
-) -> float:
+def _epoch(network: nn.Module, loss: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterator[Split]) -> float:
     """Take one step for each batch; the answer is the mean loss over their rows, before each step."""
     network.train()
     total, rows = 0.0, 0

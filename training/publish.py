@@ -17,13 +17,11 @@ from training.errors import PublishError
 Outcome = Literal["published", "replaced", "unchanged"]
 
 
-def publish(
-    root: Path, manifest: ModelManifest, files: dict[str, bytes], *, replace: bool = False
-) -> Outcome:
+def publish(root: Path, manifest: ModelManifest, files: dict[str, bytes], *, replace: bool = False) -> Outcome:
     """Write `files` with the manifest that names them to `<root>/<name>/<version>`.
 
     The same bytes again are left as they lie. Other bytes under a published version raise `PublishError`,
-    unless `replace` asks for them; so does a folder that cannot be written. After an error all is as it was.
+    unless `replace` asks for them; so does a folder that cannot be written. After an error every version is as it was.
     """
     target = root / manifest.name / str(manifest.version)
     contents = {**files, MANIFEST_FILE: _with_entries(manifest, files).render()}
@@ -61,9 +59,7 @@ def _read(folder: Path) -> dict[str, bytes]:
 
 
 def _refusal(manifest: ModelManifest, published: dict[str, bytes], contents: dict[str, bytes]) -> str:
-    different = sorted(
-        name for name in published.keys() | contents.keys() if published.get(name) != contents.get(name)
-    )
+    different = sorted(name for name in published.keys() | contents.keys() if published.get(name) != contents.get(name))
     return (
         f"{manifest.name} version {manifest.version} is published with another {', '.join(different)}; "
         "a published version does not change unless it is replaced (--replace)"

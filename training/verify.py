@@ -16,16 +16,14 @@ from training.loop import THREADS
 
 # Without it, onnxruntime's wheels report home; it looks once, when imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-import onnxruntime  # type: ignore[import-untyped] # ships without type information
+import onnxruntime
 
 BATCH_SIZES = (1, 7, 256)
 """A single row, an odd number of them, the largest batch that the service forms by default."""
 GOLDEN_ROWS = 6
 
 
-def verify(
-    network: nn.Module, exported: Exported, source: TensorSpec, target: TensorSpec, rows: Tensor
-) -> Parity:
+def verify(network: nn.Module, exported: Exported, source: TensorSpec, target: TensorSpec, rows: Tensor) -> Parity:
     """Compare TorchScript and ONNX Runtime with eager PyTorch at each of `BATCH_SIZES`.
 
     The rows they answer are drawn uniformly from the range that each column of `rows` spans.
@@ -52,17 +50,13 @@ def verify(
         for runtime, outputs in actual.items():
             difference = _difference(runtime, outputs, expected)
             largest[runtime] = max(largest[runtime], difference)
-    return Parity(
-        batch_sizes=BATCH_SIZES, torchscript=largest["TorchScript"], onnxruntime=largest["ONNX Runtime"]
-    )
+    return Parity(batch_sizes=BATCH_SIZES, torchscript=largest["TorchScript"], onnxruntime=largest["ONNX Runtime"])
 
 
 def golden(network: nn.Module, source: TensorSpec, target: TensorSpec, rows: Tensor) -> Golden:
     """Take the first of `rows`, at most `GOLDEN_ROWS`, with what eager PyTorch answers."""
     inputs = rows[:GOLDEN_ROWS]
-    return Golden(
-        inputs={source.name: inputs.tolist()}, outputs={target.name: answer(network, inputs).tolist()}
-    )
+    return Golden(inputs={source.name: inputs.tolist()}, outputs={target.name: answer(network, inputs).tolist()})
 
 
 def answer(network: nn.Module, inputs: Tensor) -> NDArray[np.float32]:
@@ -89,7 +83,5 @@ def _difference(runtime: str, actual: NDArray[np.float32], expected: NDArray[np.
     difference = np.abs(actual - expected)
     # Written so that a difference which is no number fails too.
     if not np.all(difference <= GOLDEN_TOLERANCE * np.maximum(1, np.abs(expected))):
-        raise ParityError(
-            f"{runtime} differs from the network by {difference.max():.2g} at {len(expected)} rows"
-        )
+        raise ParityError(f"{runtime} differs from the network by {difference.max():.2g} at {len(expected)} rows")
     return float(difference.max())

@@ -80,9 +80,7 @@ def test_other_bytes_are_refused_in_one_line(
     assert (tmp_path / "sum_of_three" / "1" / "model.onnx").read_bytes() == b"other"
 
 
-def test_replace_exchanges_them(
-    tmp_path: Path, sum_of_three: Produced, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_replace_exchanges_them(tmp_path: Path, sum_of_three: Produced, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever means it says so."""
     publish(tmp_path, sum_of_three.manifest, {"model.onnx": b"other"})
     assert main(["sum_of_three", "--replace", "--output", str(tmp_path)]) == 0

@@ -34,9 +34,7 @@ def test_the_environment_names_what_decides_the_bytes() -> None:
     """Every library with its version, the processor's capability, the threads."""
     recorded = environment()
     assert recorded.libraries["torch"].startswith(torch.__version__.split("+")[0])
-    assert all(
-        recorded.libraries[name] for name in ("onnx", "onnxscript", "onnxruntime", "scikit-learn", "numpy")
-    )
+    assert all(recorded.libraries[name] for name in ("onnx", "onnxscript", "onnxruntime", "scikit-learn", "numpy"))
     assert recorded.cpu_capability == torch.backends.cpu.get_cpu_capability()
     assert recorded.threads == 1
 

@@ -72,9 +72,7 @@ def test_validation_rows_are_watched_every_epoch() -> None:
     trained = train(with_epochs(MINI_BATCHES, 3))
     assert trained.data.validation is not None
     assert len(trained.history.validation) == 3
-    assert trained.history.validation[-1] == evaluate(
-        trained.network, MINI_BATCHES.loss, trained.data.validation
-    )
+    assert trained.history.validation[-1] == evaluate(trained.network, MINI_BATCHES.loss, trained.data.validation)
 
 
 def test_without_validation_rows_there_is_no_second_curve() -> None:

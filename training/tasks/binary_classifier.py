@@ -28,9 +28,7 @@ def _data() -> Data:
 
 
 def _split(points: object, classes: object) -> Split:
-    return Split(
-        torch.as_tensor(points, dtype=torch.float32), torch.as_tensor(classes, dtype=torch.float32)[:, None]
-    )
+    return Split(torch.as_tensor(points, dtype=torch.float32), torch.as_tensor(classes, dtype=torch.float32)[:, None])
 
 
 def _network(_: Data) -> nn.Module:
@@ -53,13 +51,9 @@ def _gate(trained: Trained) -> Figures:
     majority = max(positive, 1 - positive)
     losses = trained.history.train
     if not all(later < earlier for earlier, later in pairwise(losses)):
-        raise GateError(
-            f"the training loss does not fall every epoch: {', '.join(f'{x:.4f}' for x in losses)}"
-        )
+        raise GateError(f"the training loss does not fall every epoch: {', '.join(f'{x:.4f}' for x in losses)}")
     if not accuracy > majority:
-        raise GateError(
-            f"{accuracy:.3f} of the test rows are right; always answering one class gets {majority:.3f}"
-        )
+        raise GateError(f"{accuracy:.3f} of the test rows are right; always answering one class gets {majority:.3f}")
     return Figures(
         metrics={"test_accuracy": accuracy, "train_loss": losses[-1]},
         baseline={"majority_class": majority},

@@ -30,9 +30,7 @@ def test_a_fifth_of_the_rows_is_held_out() -> None:
     data = VERSION_1.data()
     assert data.test is not None
     assert (len(data.train.inputs), len(data.test.inputs)) == (800, 200)
-    assert not {tuple(row) for row in data.train.inputs.tolist()} & {
-        tuple(row) for row in data.test.inputs.tolist()
-    }
+    assert not {tuple(row) for row in data.train.inputs.tolist()} & {tuple(row) for row in data.test.inputs.tolist()}
 
 
 def test_the_loss_falls_every_epoch(binary_classifier: Produced) -> None:

@@ -29,9 +29,7 @@ def test_the_recorded_seed_reaches_the_published_loss(sum_of_three: Produced) ->
 def test_one_and_two_and_three_make_about_six(sum_of_three: Produced) -> None:
     """The trained network adds the tutorial's own rows to within a half."""
     with torch.no_grad():
-        assert sum_of_three.trained.network(torch.tensor([[1.0, 2.0, 3.0]])).item() == pytest.approx(
-            6, abs=0.5
-        )
+        assert sum_of_three.trained.network(torch.tensor([[1.0, 2.0, 3.0]])).item() == pytest.approx(6, abs=0.5)
 
 
 @pytest.mark.parametrize("loss", [0.1013, math.inf, math.nan])

@@ -1,0 +1,61 @@
+# `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
+.DEFAULT_GOAL := help
+.PHONY: help serve test train lock format clean
+
+PYTHON ?= python3
+PIP = -m pip install --quiet --disable-pip-version-check
+
+# The two environments are kept apart so that what is tested to need no torch has none.
+SERVICE = .venv
+TESTS = .venv-test
+
+help:
+	@echo "make serve   serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
+	@echo "make test    lint, type-check and run every test"
+	@echo "make train   train every tutorial model again and publish it into models/"
+	@echo "make lock    write the lock files anew from pyproject.toml"
+	@echo "make format  format the code"
+	@echo "make clean   remove the environments"
+
+serve: $(SERVICE)/installed
+	exec $(SERVICE)/bin/forwardpass serve
+
+test: $(SERVICE)/installed $(TESTS)/installed
+	$(TESTS)/bin/ruff format --check .
+	$(TESTS)/bin/ruff check .
+	$(TESTS)/bin/mypy
+	$(TESTS)/bin/pytest
+
+train: $(TESTS)/installed
+	$(TESTS)/bin/forwardpass train
+
+format: $(TESTS)/installed
+	$(TESTS)/bin/ruff format .
+	$(TESTS)/bin/ruff check --fix .
+
+$(SERVICE)/installed: pyproject.toml requirements-cpu.lock requirements-batch.lock
+	$(PYTHON) -m venv $(SERVICE)
+	$(SERVICE)/bin/python $(PIP) --require-hashes -r requirements-cpu.lock -r requirements-batch.lock
+	$(SERVICE)/bin/python $(PIP) --no-deps --editable .
+	touch $@
+
+# torch stands in no lock: the same release has another hash, and other needs, on each index that builds it.
+$(TESTS)/installed: pyproject.toml requirements-test.lock
+	$(PYTHON) -m venv $(TESTS)
+	$(TESTS)/bin/python $(PIP) --require-hashes -r requirements-test.lock
+	$(TESTS)/bin/python $(PIP) torch==2.13.0
+	$(TESTS)/bin/python $(PIP) --no-deps --editable .
+	touch $@
+
+# Without annotations and addresses, so that a lock says the same on every machine.
+COMPILE = $(TESTS)/bin/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	--generate-hashes --universal --python-version 3.11 --upgrade
+
+lock: $(TESTS)/installed
+	$(COMPILE) --extra cpu pyproject.toml --output-file requirements-cpu.lock
+	grep '"pyarrow' pyproject.toml | cut -d'"' -f2 | $(COMPILE) - --output-file requirements-batch.lock
+	echo torch | $(COMPILE) --excludes - --extra cpu --extra batch --extra training --extra test pyproject.toml \
+		--output-file requirements-test.lock
+
+clean:
+	rm -rf $(SERVICE) $(TESTS)
