@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test train lock format clean
+.PHONY: help serve test train docs lock format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -14,6 +14,7 @@ help:
 	@echo "make test    lint, type-check and run every test"
 	@echo "make train   train every tutorial model again and publish it into models/"
 	@echo "make lock    write the lock files anew from pyproject.toml"
+	@echo "make docs    write the README's tables anew from the code"
 	@echo "make format  format the code"
 	@echo "make clean   remove the environments"
 
@@ -28,6 +29,9 @@ test: $(SERVICE)/installed $(TESTS)/installed
 
 train: $(TESTS)/installed
 	$(TESTS)/bin/forwardpass train
+
+docs: $(TESTS)/installed
+	$(TESTS)/bin/python -m tests.documentation
 
 format: $(TESTS)/installed
 	$(TESTS)/bin/ruff format .

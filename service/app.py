@@ -11,12 +11,13 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from service.catalog import Catalog
 from service.config import Settings
-from service.errors import ForwardpassError, MethodError, NotReadyError, PathError, TooLargeError
+from service.errors import ForwardpassError, InternalError, MethodError, NotReadyError, PathError, TooLargeError
 from service.manifest import TensorSpec
 from service.metrics import CONTENT_TYPE, Metrics
 from service.openapi import prediction_paths
@@ -92,6 +93,8 @@ class _Prediction:
             body = await self._read(request)
         except TooLargeError as error:
             await _response(error_reply(error))(scope, receive, send)
+            return
+        except ClientDisconnect:
             return
         call = Call(
             self._protocol,
@@ -205,7 +208,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unknown(_request: Request, _error: Exception) -> Response:
-        return _response(error_reply(ForwardpassError("the server failed on this request; its log says why")))
+        return _response(error_reply(InternalError("the server failed on this request; its log says why")))
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

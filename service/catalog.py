@@ -12,7 +12,7 @@ from service.config import Settings
 from service.errors import ModelError, NotReadyError, SettingsError, UnknownModelError, UnknownVersionError
 from service.manifest import Golden, ModelManifest
 from service.metrics import Metrics, ModelStats
-from service.runtime import Runtime
+from service.runtime import Runtime, require_provider
 from service.store import find_versions, open_version
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Catalog:
         root = settings.models
         if not root.is_dir():
             raise SettingsError(f"models is {root}, which is no folder")
+        require_provider(settings.provider)
         self._settings = settings
         self._metrics = metrics
         self._selected = {name: versions[-1] for name, versions in find_versions(root).items()}

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on; 0 takes a free one.")
-    models: Path = Field(Path("models"), description="Folder with the models, <name>/<version>/ each.")
+    models: Path = Field(Path("models"), description="Folder with the models, `<name>/<version>/` each.")
     provider: Literal["cpu", "cuda"] = Field("cpu", description="What computes: onnxruntime's CPU or CUDA provider.")
     threads: Annotated[int, Field(ge=1)] = Field(1, description="Threads that one run of a model may use.")
     execution: Literal["auto", "inline", "thread"] = Field(
@@ -72,6 +72,8 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
         raise SettingsError("; ".join(_sentence(fault) for fault in error.errors())) from None
     except ValueError as error:
         raise SettingsError(f"{file} is no TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def unknown_variables() -> list[str]:

@@ -6,6 +6,7 @@ nothing here knows how an error is sent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar, Self
 
 
@@ -28,7 +29,7 @@ class Fault:
 class ForwardpassError(Exception):
     """The root of the tree; `message` is one sentence a person can act on."""
 
-    code: ClassVar[str] = "internal"
+    code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
 
     def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
@@ -93,10 +94,14 @@ class RequestError(ForwardpassError):
         return cls(str(fault), (fault,))
 
 
+MAX_FAULTS = 16
+"""An error lists no more faults than these, so that a bad request stays cheap."""
+
+
 def merge(errors: Sequence[RequestError]) -> RequestError:
-    """One error with the faults of all `errors` (at least one); its class and sentence are the first one's."""
+    """One error with the first faults of `errors` (at least one); its class and sentence are the first one's."""
     first = errors[0]
-    faults = [fault for error in errors for fault in error.faults]
+    faults = list(islice((fault for error in errors for fault in error.faults), MAX_FAULTS))
     others = len(faults) - 1
     if others < 1:
         return first
@@ -232,6 +237,12 @@ class ComputeError(ForwardpassError):
     """onnxruntime failed on a valid request."""
 
     code = "compute_failed"
+
+
+class InternalError(ForwardpassError):
+    """The server failed on this request for a reason of its own, which its log tells."""
+
+    code = "internal"
 
 
 # Scoring a file

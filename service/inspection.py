@@ -55,7 +55,7 @@ def _inspect_graph(path: Path) -> Finding:
     title = f"{path.name}, an ONNX file without a manifest"
     try:
         graph = path.read_bytes()
-        manifest = describe(graph, path.stem, str(path))
+        manifest = describe(graph, "graph", str(path))
         Runtime(graph, manifest, None, str(path))
     except ForwardpassError as error:
         return Finding(f"{title}\n  NOT SOUND  {error.message}", sound=False)

@@ -60,6 +60,8 @@ ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Key = Annotated[str, StringConstraints(pattern=r'^[^"\\\x00-\x1f]+$')]
+"""A name that JSON writes without escapes."""
 Dimension = Annotated[int, Field(ge=VARIABLE)]
 
 
@@ -90,7 +92,7 @@ class _Document(_Frozen):
 class Feature(_Frozen):
     """One column of an input: its name, unit and meaning, and the range that training saw."""
 
-    name: Text
+    name: Key
     unit: str | None = None
     description: str = ""
     minimum: float | None = None
@@ -107,7 +109,7 @@ class TensorSpec(_Frozen):
     features: tuple[Feature, ...] | None = None
     """Names of the last dimension's columns, in order."""
     labels: tuple[Text, ...] | None = None
-    """Names of the classes: two for a single probability (of the second), else one a column."""
+    """Names of the classes, one a column of a table's; two for a single probability (of the second)."""
     allow_non_finite: bool = False
     """Whether NaN and the infinities are values of this tensor when they come in."""
 
@@ -124,7 +126,7 @@ class TensorSpec(_Frozen):
                 raise ValueError(f"{self.name}: {len(self.features)} features for shape {list(self.shape)}")
             _refuse_twins([feature.name for feature in self.features], f"{self.name}: feature")
         if self.labels is not None:
-            if len(self.labels) != (2 if width == 1 else width):
+            if len(self.shape) != 2 or len(self.labels) != (2 if width == 1 else width):  # noqa: PLR2004  # a table
                 raise ValueError(f"{self.name}: {len(self.labels)} labels for shape {list(self.shape)}")
             _refuse_twins(list(self.labels), f"{self.name}: label")
         return self

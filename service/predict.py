@@ -1,6 +1,7 @@
 """One prediction: a request as a value in, a reply as a value out. It knows neither sockets nor a framework."""
 
 import math
+import re
 from dataclasses import asdict
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -18,6 +19,8 @@ Protocol = Literal["v1", "v2"]
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
 JSON_LENGTH_HEADER = "inference-header-content-length"
+
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class Call(NamedTuple):
@@ -108,8 +111,8 @@ def _decode(model: ServedModel, call: Call) -> InferRequest | Inputs:
         return model.rows.decode(call.body)
     if call.json_length is None:
         return model.infer.decode(call.body)
-    if not (call.json_length.isascii() and call.json_length.isdecimal()):
-        raise BinaryError(f"the header Inference-Header-Content-Length is {call.json_length!r}, which is no length")
+    if not _LENGTH.fullmatch(call.json_length):
+        raise BinaryError(f"the header Inference-Header-Content-Length is {call.json_length[:40]!r}, which is no length")
     return model.infer.decode(call.body, int(call.json_length))
 
 

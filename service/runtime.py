@@ -1,5 +1,6 @@
 """An onnxruntime session: the only place that knows onnxruntime."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter
@@ -85,8 +86,14 @@ class Runtime:
             _agree(manifest.outputs, self.run(self._sample), golden, where)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """The outputs for the inputs, both in the manifest's order."""
-        outputs: list[Array] = self._session.run(self._outputs, dict(zip(self._inputs, arrays, strict=True)))
+        """The outputs for the inputs, both in the manifest's order. Raises `GraphError` where onnxruntime fails."""
+        try:
+            outputs: list[Array] = self._session.run(self._outputs, dict(zip(self._inputs, arrays, strict=True)))
+        except Exception as error:
+            shapes = ", ".join(str(list(array.shape)) for array in arrays)
+            raise GraphError(
+                f"onnxruntime cannot run the graph on inputs of shape {shapes}: {_first_line(error)}"
+            ) from error
         return tuple(outputs)
 
     def run_batch(self, parts: Sequence[RowRange]) -> list[Arrays]:
@@ -127,25 +134,32 @@ class Runtime:
 def describe(graph: bytes, name: str, where: str) -> ModelManifest:
     """A manifest with all that an ONNX file says of itself: the names, datatypes and shapes of its tensors.
 
-    Raises `GraphError` for a graph that does not load or has a tensor that no request could carry.
+    Raises `GraphError` for a graph that does not load or has a tensor that no request could carry, `ManifestError`
+    where no manifest can say what it has.
     """
     session = _open_session(graph, where, "cpu", 1)
-    return ModelManifest(
-        schema=1,
-        name=name,
-        version=1,
-        kind="tensors",
-        inputs=tuple(_spec(node, where) for node in session.get_inputs()),
-        outputs=tuple(_spec(node, where) for node in session.get_outputs()),
-    )
+    content = {
+        "schema": 1,
+        "name": name,
+        "version": 1,
+        "kind": "tensors",
+        "inputs": [_spec(node, where) for node in session.get_inputs()],
+        "outputs": [_spec(node, where) for node in session.get_outputs()],
+    }
+    return ModelManifest.parse(json.dumps(content).encode(), where)
 
 
-def _open_session(graph: bytes, where: str, provider: str, threads: int) -> ort.InferenceSession:
+def require_provider(provider: str) -> None:
+    """Raise `SettingsError` where this installation of onnxruntime lacks the provider."""
     if PROVIDERS[provider] not in ort.get_available_providers():
         raise SettingsError(
             f"provider is {provider!r}, but the installed onnxruntime has no {PROVIDERS[provider]}: "
             f"install forwardpass[{provider}] in place of the other wheel"
         )
+
+
+def _open_session(graph: bytes, where: str, provider: str, threads: int) -> ort.InferenceSession:
+    require_provider(provider)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -175,11 +189,11 @@ def _compare(nodes: Sequence[ort.NodeArg], specs: Sequence[TensorSpec], what: st
             )
 
 
-def _spec(node: ort.NodeArg, where: str) -> TensorSpec:
+def _spec(node: ort.NodeArg, where: str) -> dict[str, object]:
     datatype = _DATATYPES.get(node.type)
     if datatype is None:
         raise GraphError(f"{where}: {node.name!r} is a {node.type}, which no request can carry")
-    return TensorSpec(name=node.name, datatype=datatype, shape=_shape(node))
+    return {"name": node.name, "datatype": datatype, "shape": _shape(node)}
 
 
 def _shape(node: ort.NodeArg) -> tuple[int, ...]:
@@ -204,9 +218,10 @@ def _agree(specs: Sequence[TensorSpec], outputs: Arrays, golden: Golden, where: 
         if expected.shape != output.shape:
             shapes = f"{list(output.shape)} where {list(expected.shape)} is recorded"
             raise GoldenError(f"{where}: the golden rows' output {spec.name!r} has shape {shapes}")
-        scale = np.maximum(1.0, np.abs(expected.astype(np.float64)))
-        tolerance = GOLDEN_TOLERANCE if output.dtype.kind == "f" else 0.0
-        agrees = np.abs(output.astype(np.float64) - expected.astype(np.float64)) <= tolerance * scale
+        agrees = output == expected
+        if output.dtype.kind == "f":
+            difference = np.abs(output.astype(np.float64) - expected.astype(np.float64))
+            agrees |= difference <= GOLDEN_TOLERANCE * np.maximum(1.0, np.abs(expected))
         if not agrees.all():
             place = tuple(int(axis[0]) for axis in np.nonzero(~agrees))
             values = f"{output[place]} where {expected[place]} is recorded"

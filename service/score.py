@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from service.codec.tensors import Array, describe, element_type, from_doubles, labels_of
+from service.codec.tensors import DTYPES, Array, describe, element_type, from_doubles, labels_of
 from service.errors import ScoreError
 from service.manifest import ModelManifest, TensorSpec
 from service.runtime import Runtime
@@ -106,59 +105,71 @@ def _columns(manifest: ModelManifest) -> list[Column]:
 def _read(source: Path, columns: list[Column]) -> Iterator[pa.RecordBatch]:
     """The blocks of the file, the columns as the text that stands there."""
     names = [column.name for column in columns]
-    as_text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
+    as_text = csv.ConvertOptions(
+        include_columns=names, column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+    )
     try:
-        reader = csv.open_csv(source, convert_options=as_text)
-        header = reader.schema.names
+        with csv.open_csv(source) as reader:
+            header = reader.schema.names
         for name in names:
             if header.count(name) != 1:
                 fault = "missing" if name not in header else "there twice"
                 wanted, there = ", ".join(names), ", ".join(header)
                 raise ScoreError(f"{source}: the column {name!r} is {fault}: expected are {wanted}; there are {there}")
-        yield from reader
-    except (pa.ArrowInvalid, OSError) as error:
+        yield from csv.open_csv(source, convert_options=as_text)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ScoreError(f"{source}: {error}") from None
+    except OSError as error:
+        raise ScoreError(f"{source}: it cannot be read: {_reason(error)}") from None
 
 
 def _arrays(block: pa.RecordBatch, columns: list[Column], manifest: ModelManifest, before: int) -> tuple[Array, ...]:
     """The block's rows as the model's inputs; `before` rows of the file stand before it."""
-    arrays = []
-    for spec in manifest.inputs:
-        own = [_doubles(block[column.name], column, before) for column in columns if column.spec is spec]
-        array = from_doubles(spec, np.stack(own, axis=1))
-        if array is None:
-            raise _bad_cell(block, [column for column in columns if column.spec is spec], before)
-        arrays.append(array)
-    return tuple(arrays)
+    cells = [_elements(block[column.name], column.spec) for column in columns]
+    valid = [own for own in cells if own is not None]
+    if len(valid) < len(cells):
+        wrong = [column for column, own in zip(columns, cells, strict=True) if own is None]
+        raise _first_fault(block, wrong, before)
+    return tuple(
+        np.stack([own for column, own in zip(columns, valid, strict=True) if column.spec is spec], axis=1)
+        for spec in manifest.inputs
+    )
 
 
-def _doubles(texts: pa.Array, column: Column, before: int) -> npt.NDArray[np.float64]:
+def _elements(texts: pa.Array, spec: TensorSpec) -> Array | None:
+    """The cells of a column as elements of a tensor; None where one of them is none."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    if element_type(spec.datatype) is int:
+        # Not by way of doubles, which hold no more than 53 bits.
+        plain = pc.replace_substring_regex(trimmed, r"\.0*$", "")
+        if pc.all(pc.match_substring_regex(plain, r"^-?[0-9]+$")).as_py():
+            return _cast(plain, pa.from_numpy_dtype(DTYPES[spec.datatype]))
+        if len(texts) > 1:
+            each = [_elements(texts.slice(index, 1), spec) for index in range(len(texts))]
+            valid = [element for element in each if element is not None]
+            return np.concatenate(valid) if len(valid) == len(each) else None
+    doubles = _cast(trimmed, pa.float64())
+    return None if doubles is None else from_doubles(spec, doubles)
+
+
+def _cast(texts: pa.Array, datatype: pa.DataType) -> Array | None:
     try:
-        doubles: npt.NDArray[np.float64] = pc.cast(pc.utf8_trim_whitespace(texts), pa.float64()).to_numpy()
+        array: Array = pc.cast(texts, datatype).to_numpy()
     except pa.ArrowInvalid:
-        for row, text in enumerate(texts.to_pylist(), before + 1):
-            if not _is_number(text):
-                raise _cell_error(row, column, text) from None
-        raise
-    return doubles
+        return None
+    return array
 
 
-def _is_number(text: str) -> bool:
-    try:
-        pc.cast(pa.array([text.strip()]), pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _bad_cell(block: pa.RecordBatch, columns: list[Column], before: int) -> ScoreError:
-    """The error of the first cell, in reading order, that is a number but not one for its tensor."""
-    values = [_doubles(block[column.name], column, before) for column in columns]
-    for index in range(block.num_rows):
-        for column, doubles in zip(columns, values, strict=True):
-            if from_doubles(column.spec, doubles[index : index + 1]) is None:
-                return _cell_error(before + index + 1, column, block[column.name][index].as_py())
-    raise AssertionError("a block is refused only for one of its cells")
+def _first_fault(block: pa.RecordBatch, columns: list[Column], before: int) -> ScoreError:
+    """The error of the first cell, in reading order, that is no element of its tensor; each column has one."""
+    faults = (
+        (index, column)
+        for index in range(block.num_rows)
+        for column in columns
+        if _elements(block[column.name].slice(index, 1), column.spec) is None
+    )
+    index, column = next(faults)
+    return _cell_error(before + index + 1, column, block[column.name][index].as_py())
 
 
 def _cell_error(row: int, column: Column, text: str) -> ScoreError:
@@ -197,6 +208,11 @@ def _whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
         yield part
         part.replace(target)
     except OSError as error:
-        raise ScoreError(f"{target}: it cannot be written: {error.strerror or error}") from None
+        raise ScoreError(f"{target}: it cannot be written: {_reason(error)}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words: pyarrow wraps them into longer ones."""
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass
 
 import torch
-from google.protobuf.message import Message  # type: ignore[import-untyped] # ships without type information
+from google.protobuf.message import Message
 from torch import Tensor, nn
 
 BATCH = "batch"

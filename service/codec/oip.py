@@ -12,6 +12,7 @@ from service.codec import tensors
 from service.codec.body import nested_lists, read, read_anything
 from service.codec.tensors import Array, Inputs
 from service.errors import (
+    MAX_FAULTS,
     BinaryError,
     DatatypeError,
     ElementError,
@@ -47,7 +48,7 @@ class _Request(msgspec.Struct):
     outputs: list[_Output] | None = None
 
 
-_REQUESTS = msgspec.json.Decoder(_Request)
+_REQUESTS = msgspec.json.Decoder(_Request, float_hook=float)
 
 
 class Wanted(NamedTuple):
@@ -95,7 +96,7 @@ class InferCodec:
         if not found:
             found.extend(_unequal_batches(request.inputs))
         if found:
-            raise merge(found[: tensors.MAX_FAULTS])
+            raise merge(found)
         ordered = tuple(arrays[spec.name] for spec in self._manifest.inputs)
         return InferRequest(Inputs(ordered, len(ordered[0])), wanted, request.id)
 
@@ -123,13 +124,20 @@ class InferCodec:
         for position, given in enumerate(inputs):
             pointer = f"/inputs/{position}"
             spec = self._inputs.get(given.name)
+            # Taken whatever else is wrong, so that the next input finds its own bytes.
+            size = (given.parameters or {}).get("binary_data_size")
+            blob = blobs.take(size)
             try:
                 if spec is None:
                     names = ", ".join(self._inputs)
-                    raise TensorError.at(f"{pointer}/name", expected=f"one of {names}", got=repr(given.name))
+                    raise TensorError.at(
+                        f"{pointer}/name", expected=f"one of {names}", got=tensors.describe(given.name)
+                    )
                 if given.name in arrays:
-                    raise TensorError.at(f"{pointer}/name", expected="named once", got=f"{given.name!r} again")
-                arrays[given.name] = _read_input(spec, given, blobs, pointer)
+                    raise TensorError.at(
+                        f"{pointer}/name", expected="named once", got=f"{tensors.describe(given.name)} again"
+                    )
+                arrays[given.name] = _read_input(spec, given, size, blob, pointer)
             except RequestError as error:
                 found.append(error)
         missing = [] if found else [name for name in self._inputs if name not in arrays]
@@ -140,7 +148,7 @@ class InferCodec:
 
     def _read_outputs(self, request: _Request, found: list[RequestError]) -> tuple[Wanted, ...]:
         binary = _flag(request.parameters, "binary_data_output", default=False)
-        if request.outputs is None:
+        if not request.outputs:
             return tuple(Wanted(index, binary) for index in range(len(self._manifest.outputs)))
         wanted: dict[int, Wanted] = {}
         for position, output in enumerate(request.outputs):
@@ -148,7 +156,9 @@ class InferCodec:
             if index is None or index in wanted:
                 names = ", ".join(self._outputs)
                 expected = "named once" if index in wanted else f"one of {names}"
-                found.append(TensorError.at(f"/outputs/{position}/name", expected=expected, got=repr(output.name)))
+                found.append(
+                    TensorError.at(f"/outputs/{position}/name", expected=expected, got=tensors.describe(output.name))
+                )
                 continue
             found.extend(_refused(output.parameters, f"/outputs/{position}/parameters"))
             wanted[index] = Wanted(index, _flag(output.parameters, "binary_data", default=binary))
@@ -166,15 +176,16 @@ class _Blobs:
                 got=f"{len(body)} bytes",
             )
         if json_length == 0:
-            raise UnsupportedError("a body that is one raw tensor is not offered: describe it in a JSON part")
+            raise UnsupportedError.at(
+                "", expected="described by a JSON part", got="one raw tensor alone", hint="this is not offered"
+            )
         end = len(body) if json_length is None else json_length
         self.json = body[:end]
         self._rest = body[end:]
 
-    def take(self, count: int, pointer: str) -> memoryview:
-        """The next `count` bytes."""
-        if count > len(self._rest):
-            raise BinaryError.at(pointer, expected=f"{len(self._rest)} bytes or fewer, as are left", got=str(count))
+    def take(self, size: Any) -> memoryview:  # noqa: ANN401  # JSON
+        """The next `size` bytes, or those that are left; none where `size` is no size."""
+        count = max(size, 0) if type(size) is int else 0
         blob, self._rest = self._rest[:count], self._rest[count:]
         return blob
 
@@ -186,24 +197,28 @@ class _Blobs:
         return [BinaryError.at("", expected=expected, got=f"{len(self._rest)} bytes longer")]
 
 
-def _read_input(spec: TensorSpec, given: _Input, blobs: _Blobs, pointer: str) -> Array:
-    for refused in _refused(given.parameters, f"{pointer}/parameters"):
-        raise refused
+def _read_input(spec: TensorSpec, given: _Input, size: Any, blob: memoryview, pointer: str) -> Array:  # noqa: ANN401  # JSON
+    wrong = _refused(given.parameters, f"{pointer}/parameters")
     if given.datatype != spec.datatype:
-        raise DatatypeError.at(f"{pointer}/datatype", expected=spec.datatype, got=given.datatype)
-    shape = _checked_shape(spec, given.shape, f"{pointer}/shape")
-    size = (given.parameters or {}).get("binary_data_size")
+        got = tensors.describe(given.datatype)
+        wrong.append(DatatypeError.at(f"{pointer}/datatype", expected=spec.datatype, got=got))
+    wrong += _wrong_dimensions(spec, given.shape, f"{pointer}/shape")
     if (size is None) == (given.data is msgspec.UNSET):
         expected = "an input with either data or parameters.binary_data_size"
-        raise TensorError.at(pointer, expected=expected, got="with neither" if size is None else "with both")
+        wrong.append(TensorError.at(pointer, expected=expected, got="with neither" if size is None else "with both"))
+    if wrong:
+        raise merge(wrong)
+    shape = tuple(given.shape)
     if isinstance(given.data, msgspec.Raw):
         return _read_data(spec, given.data, shape, f"{pointer}/data")
     place = f"{pointer}/parameters/binary_data_size"
     needed = math.prod(shape) * tensors.DTYPES[spec.datatype].itemsize
-    if isinstance(size, bool) or size != needed:
+    if type(size) is not int or size != needed:
         hint = f"{math.prod(shape)} elements of {spec.datatype}"
         raise BinaryError.at(place, expected=str(needed), got=tensors.describe(size), hint=hint)
-    array = tensors.from_bytes(spec, blobs.take(needed, place), shape)
+    if len(blob) < needed:
+        raise BinaryError.at(place, expected=f"{len(blob)} bytes or fewer, as are left", got=str(needed))
+    array = tensors.from_bytes(spec, blob, shape)
     if array is None:
         expected = "bytes 0 and 1" if spec.datatype == "BOOL" else "finite numbers"
         raise ElementError.at(pointer, expected=expected, got="a tensor with others")
@@ -219,13 +234,13 @@ def _read_data(spec: TensorSpec, text: msgspec.Raw, shape: tuple[int, ...], poin
     except msgspec.ValidationError:
         array = None
     if array is None:
-        array = _second_look(spec, read_anything(text), layout, pointer)
+        array = _second_look(spec, read_anything(text, pointer), layout, pointer)
     return array.reshape(shape)
 
 
 def _second_look(spec: TensorSpec, values: Any, layout: tuple[int, ...], pointer: str) -> Array:  # noqa: ANN401  # JSON
     """The array of values that the fast way did not take, or the error with every fault that explains it."""
-    found = list(islice(tensors.find_faults(spec.datatype, values, layout, pointer), tensors.MAX_FAULTS))
+    found = list(islice(tensors.find_faults(spec.datatype, values, layout, pointer), MAX_FAULTS))
     array = tensors.from_lists(spec, tensors.with_integers(spec, values), layout) if not found else None
     if array is None:
         raise merge(found)
@@ -248,18 +263,15 @@ def _depth(text: msgspec.Raw) -> int:
     return depth
 
 
-def _checked_shape(spec: TensorSpec, shape: Sequence[int], pointer: str) -> tuple[int, ...]:
+def _wrong_dimensions(spec: TensorSpec, shape: Sequence[int], pointer: str) -> list[RequestError]:
     if len(shape) != len(spec.shape):
         expected = f"{len(spec.shape)} dimensions {list(spec.shape)}"
-        raise ShapeError.at(pointer, expected=expected, got=f"{len(shape)} dimensions {list(shape)}")
-    wrong = [
+        return [ShapeError.at(pointer, expected=expected, got=f"{len(shape)} dimensions {list(shape)}")]
+    return [
         ShapeError.at(f"{pointer}/{axis}", expected="1 or more" if wanted == VARIABLE else str(wanted), got=str(got))
         for axis, (wanted, got) in enumerate(zip(spec.shape, shape, strict=True))
         if (got < 1 if wanted == VARIABLE else got != wanted)
     ]
-    if wrong:
-        raise merge(wrong)
-    return tuple(shape)
 
 
 def _unequal_batches(inputs: Sequence[_Input]) -> list[RequestError]:

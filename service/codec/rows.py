@@ -9,7 +9,7 @@ import msgspec
 from service.codec import tensors
 from service.codec.body import nested_lists, pointer_step, read
 from service.codec.tensors import Array, Inputs
-from service.errors import FeatureError, RequestError, ShapeError, StructureError, merge
+from service.errors import MAX_FAULTS, FeatureError, RequestError, ShapeError, StructureError, merge
 from service.manifest import ModelManifest, TensorSpec
 
 
@@ -51,7 +51,7 @@ class RowsCodec:
         self._requests: msgspec.json.Decoder[Any] = msgspec.json.Decoder(request)
 
     def decode(self, body: bytes) -> Inputs:
-        """The rows in `body`; raises a `RequestError` with every fault, `tensors.MAX_FAULTS` at most."""
+        """The rows in `body`; raises a `RequestError` with every fault, `MAX_FAULTS` at most."""
         try:
             arrays = self._arrays(self._requests.decode(body).instances)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -102,7 +102,7 @@ class RowsCodec:
         faults = (
             fault for index, instance in enumerate(instances) for fault in self._faults(instance, f"/instances/{index}")
         )
-        found = list(islice(faults, tensors.MAX_FAULTS))
+        found = list(islice(faults, MAX_FAULTS))
         if found:
             raise merge(found)
         arrays = self._arrays([self._by_position(instance) for instance in instances])
@@ -112,7 +112,7 @@ class RowsCodec:
 
     def _faults(self, instance: Any, pointer: str) -> Iterator[RequestError]:  # noqa: ANN401  # JSON
         if isinstance(instance, dict) and self._cells:
-            for name in self._cells.keys() - instance.keys():
+            for name in (name for name in self._cells if name not in instance):
                 yield FeatureError.at(pointer, expected=f"an object with {name!r}", got="one without")
             for name, value in instance.items():
                 place = f"{pointer}/{pointer_step(name)}"

@@ -31,9 +31,6 @@ DTYPES: dict[Datatype, np.dtype[Any]] = {
     "FP64": np.dtype(np.float64),
 }
 
-MAX_FAULTS = 16
-"""A second look reports no more faults than these, so that a bad request stays cheap."""
-
 _PYTHON_TYPES: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float}
 _SINGULAR = {bool: "true or false", int: "an integer", float: "a number"}
 _PLURAL = {bool: "booleans", int: "integers", float: "numbers"}
@@ -53,13 +50,13 @@ def element_type(datatype: Datatype) -> type:
 
 
 def from_lists(spec: TensorSpec, values: Any, shape: Sequence[int]) -> Array | None:  # noqa: ANN401  # JSON
-    """The array of nested lists of `element_type`; None where an element or the shape (-1: any) does not fit."""
+    """The array of nested lists of `element_type`; None where an element or the shape (-1: any but 0) does not fit."""
     try:
         array = _cast(values, DTYPES[spec.datatype])
     except (ValueError, OverflowError, TypeError):
         return None
     fits = len(array.shape) == len(shape) and all(
-        wanted in (VARIABLE, got) for wanted, got in zip(shape, array.shape, strict=True)
+        got == wanted or (wanted == VARIABLE and got > 0) for wanted, got in zip(shape, array.shape, strict=True)
     )
     return array if fits and is_finite(array) else None
 
@@ -69,7 +66,8 @@ def from_doubles(spec: TensorSpec, values: npt.NDArray[np.float64]) -> Array | N
     dtype = DTYPES[spec.datatype]
     if dtype.kind == "f":
         array = _cast(values, dtype)
-        return array if spec.allow_non_finite or is_finite(array) else None
+        kept = np.isfinite(array) == (np.isfinite(values) if spec.allow_non_finite else True)
+        return array if kept.all() else None
     if dtype.kind == "b":
         fits = (values == 0.0) | (values == 1.0)
     else:
@@ -125,7 +123,7 @@ def find_faults(
     shape: Sequence[int],
     pointer: str,
 ) -> Iterator[RequestError]:
-    """Every fault of a JSON value against the datatype and shape (-1: any) it should have, in reading order.
+    """Every fault of a JSON value against the datatype and shape (-1: any but 0) it should have, in reading order.
 
     `pointer` is the JSON pointer of `values` itself. Lists of unequal length below a variable dimension are
     no fault of any one element: they alone are refused by `from_lists` and not found here.
@@ -136,13 +134,13 @@ def find_faults(
             yield ElementError.at(pointer, expected=expected, got=describe(values))
         return
     length, inner = shape[0], shape[1:]
-    if isinstance(values, list) and length in (VARIABLE, len(values)):
+    if isinstance(values, list) and (len(values) == length or (length == VARIABLE and values)):
         for index, value in enumerate(values):
             yield from find_faults(datatype, value, inner, f"{pointer}/{index}")
         return
     what = "lists" if inner else _PLURAL[element_type(datatype)]
-    count = "" if length == VARIABLE else f"{length} "
-    yield ShapeError.at(pointer, expected=f"a list of {count}{what}", got=describe(values))
+    count = "1 or more" if length == VARIABLE else length
+    yield ShapeError.at(pointer, expected=f"a list of {count} {what}", got=describe(values))
 
 
 def describe(value: Any) -> str:  # noqa: ANN401  # JSON

@@ -1,0 +1,87 @@
+"""The parts of the README that the code dictates; `python -m tests.documentation` writes them anew."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from service import errors
+from service.config import PREFIX, Settings
+from service.metrics import Metrics
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+
+def table(head: str, rows: list[str]) -> str:
+    """A Markdown table."""
+    return "\n".join([head, "|" + "---|" * (head.count("|") - 1), *rows])
+
+
+def settings_table() -> str:
+    """Every setting with its default."""
+    rows = [
+        f"| `{PREFIX}{name.upper()}` | `{field.default}` | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return table("| Variable | Default | Meaning |", rows)
+
+
+def error_table() -> str:
+    """Every error that a caller can get, with its HTTP status."""
+
+    def family(root: type[errors.ForwardpassError]) -> Iterator[type[errors.ForwardpassError]]:
+        """The kinds of an error that have no kinds of their own."""
+        kinds = root.__subclasses__()
+        for kind in kinds:
+            yield from family(kind)
+        if not kinds:
+            yield root
+
+    rows = [
+        f"| `{one.code}` | {one.status} | {(one.__doc__ or '').splitlines()[0]} |"
+        for root in (errors.RequestError, errors.UnavailableError, errors.ComputeError, errors.InternalError)
+        for one in family(root)
+    ]
+    return table("| Code | Status | Meaning |", rows)
+
+
+def metric_table() -> str:
+    """Every metric of ours that a page shows."""
+    families = text_string_to_metric_families(Metrics().page().decode())
+    rows = [
+        f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} | {family.documentation} |"
+        for family in families
+        if family.name.startswith("forwardpass_")
+    ]
+    return table("| Name | Type | Meaning |", rows)
+
+
+def file_map() -> str:
+    """Every module with the first line of its docstring."""
+    rows = []
+    for room in ("training", "service"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            docstring = ast.get_docstring(ast.parse(path.read_text()))
+            if docstring:
+                rows.append(f"| `{path.relative_to(ROOT)}` | {docstring.splitlines()[0]} |")
+    return table("| Module | Job |", rows)
+
+
+PARTS = {"errors": error_table, "settings": settings_table, "metrics": metric_table, "files": file_map}
+
+
+def written(text: str) -> str:
+    """The README with each part between `<!-- name -->` and `<!-- end -->` as the code has it now."""
+    for name, made in PARTS.items():
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise ValueError(f"the README has no part between <!-- {name} --> and <!-- end -->")
+        text = f"{before}{start}\n{made()}\n\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text()))

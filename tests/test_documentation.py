@@ -1,0 +1,105 @@
+"""The README says what the code does: its tables are compared with the code, its commands are run."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.documentation import written
+from tests.server import ROOT, Server, running
+
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+DEFAULT_ADDRESS = "127.0.0.1:8080"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """The committed models, served."""
+    with running() as server:
+        yield server
+
+
+def test_the_tables_of_the_readme_are_what_the_code_says() -> None:
+    """Settings, error codes, metrics and modules stand in the README just as they are; `make docs` writes them."""
+    assert written(README) == README
+
+
+def examples() -> list[tuple[str, str]]:
+    """The commands that the README shows with what they print: `$ command`, then its output."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    found = [
+        re.fullmatch(r"\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<output>.*)", block, re.DOTALL) for block in blocks
+    ]
+    return [(match["command"].replace("\\\n", " "), match["output"]) for match in found if match]
+
+
+@pytest.mark.parametrize(("command", "output"), examples())
+def test_an_example_of_the_readme_prints_what_it_shows(
+    command: str, output: str, server: Server, tmp_path: Path
+) -> None:
+    """Whoever types a command of the README gets the answer that stands below it."""
+    program, *arguments = shlex.split(command.replace(DEFAULT_ADDRESS, server.address))
+    if program == "curl":
+        assert json.loads(curl(arguments)) == json.loads(output)
+        return
+    assert program == ".venv/bin/forwardpass"
+    (tmp_path / "rows.csv").write_text("first_addend,second_addend,third_addend\n1,2,3\n2,3,4\n")
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "service",
+            *arguments,
+            *([] if "inspect" in arguments else ["--models", str(ROOT / "models")]),
+        ],
+        cwd=ROOT if "inspect" in arguments else tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == output
+
+
+def curl(arguments: list[str]) -> str:
+    """What curl would print for the few arguments that the README uses: a URL and -d."""
+    url = next(argument for argument in arguments if "/" in argument and not argument.startswith("{"))
+    if "-d" in arguments:
+        return httpx.post(f"http://{url}", content=arguments[arguments.index("-d") + 1]).text
+    return httpx.get(f"http://{url}").text
+
+
+def test_the_readme_shows_examples_of_every_command() -> None:
+    """There is something to try for whoever serves, scores and looks."""
+    commands = " ".join(command for command, _ in examples())
+    assert all(word in commands for word in ("curl", "score", "inspect"))
+
+
+def test_every_make_target_is_explained_by_make_help() -> None:
+    """`make` alone names each command there is."""
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)) - {"help"}
+    explained = set(re.findall(r"@echo \"make ([a-z-]+)", MAKEFILE))
+    assert targets == explained
+
+
+def test_the_locks_name_no_place_that_packages_came_from() -> None:
+    """A lock is the same on every machine: names, versions and hashes only."""
+    locks = list(ROOT.glob("requirements-*.lock"))
+    assert {lock.name for lock in locks} == {f"requirements-{name}.lock" for name in ("cpu", "batch", "test")}
+    for lock in locks:
+        for line in lock.read_text().splitlines():
+            assert re.match(r"([a-z0-9.-]+==\S+|    --hash=sha256:[0-9a-f]{64})( |$)", line), f"{lock.name}: {line}"
+
+
+def test_the_service_has_at_most_eight_direct_dependencies_and_none_of_them_is_torch() -> None:
+    """Few libraries are needed to serve."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert len(project["dependencies"]) <= 8
+    assert "torch" not in " ".join(project["dependencies"] + project["optional-dependencies"]["cpu"])

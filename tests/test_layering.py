@@ -1,0 +1,139 @@
+"""Who may import whom: the rooms' order, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STANDARD = sys.stdlib_module_names
+
+WEB = {"fastapi", "fastapi_offline", "starlette"}
+
+ALLOWED: dict[str, set[str]] = {
+    "service.errors": set(),
+    "service.manifest": {"pydantic", "service.errors"},
+    "service.config": {"pydantic", "pydantic_settings", "service.errors"},
+    "service.store": {"service.errors", "service.manifest"},
+    "service.codec.tensors": {"numpy", "service.errors", "service.manifest"},
+    "service.codec.body": {"msgspec", "service.errors"},
+    "service.codec.oip": {"msgspec", "service.codec", "service.errors", "service.manifest"},
+    "service.codec.rows": {"msgspec", "service.codec", "service.errors", "service.manifest"},
+    "service.scheduler": set(),
+    "service.metrics": {"prometheus_client"},
+    "service.batcher": {"service.errors", "service.metrics", "service.scheduler"},
+    "service.runtime": {
+        "numpy",
+        "onnxruntime",
+        "service.codec.tensors",
+        "service.errors",
+        "service.manifest",
+    },
+    "service.catalog": {
+        "service.batcher",
+        "service.codec",
+        "service.config",
+        "service.errors",
+        "service.manifest",
+        "service.metrics",
+        "service.runtime",
+        "service.store",
+    },
+    "service.predict": {"msgspec", "service.catalog", "service.codec", "service.errors", "service.metrics"},
+    "service.openapi": {"service.codec.tensors", "service.manifest"},
+    "service.app": WEB
+    | {
+        "service.catalog",
+        "service.config",
+        "service.errors",
+        "service.manifest",
+        "service.metrics",
+        "service.openapi",
+        "service.predict",
+    },
+    "service.score": {
+        "numpy",
+        "pyarrow",
+        "service.codec.tensors",
+        "service.errors",
+        "service.manifest",
+        "service.runtime",
+        "service.store",
+    },
+    "service.inspection": {"service.errors", "service.manifest", "service.runtime", "service.store"},
+    "service.__main__": {"service", "training.__main__", "uvicorn"},
+}
+
+
+def _modules(room: str) -> dict[str, Path]:
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+
+
+def _imports(path: Path) -> set[str]:
+    """Everything that the module imports, wherever in it, that is not of the standard library."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in names if _is_module(name)}
+            found |= modules or {node.module or ""}
+    return {name for name in found if name.split(".")[0] not in STANDARD}
+
+
+def _is_module(name: str) -> bool:
+    place = ROOT.joinpath(*name.split("."))
+    return place.with_suffix(".py").exists() or place.is_dir()
+
+
+def _permits(allowed: set[str], name: str) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in allowed)
+
+
+@pytest.mark.parametrize("module", _modules("service"))
+def test_a_module_of_the_service_imports_only_what_its_place_allows(module: str) -> None:
+    """Each import of a module is one that the table above allows it; a new module needs a line there."""
+    assert module in ALLOWED, f"{module} has no place in the layering yet"
+    foreign = {name for name in _imports(_modules("service")[module]) if not _permits(ALLOWED[module], name)}
+    assert not foreign, f"{module} may not import {', '.join(sorted(foreign))}"
+
+
+def test_the_table_names_no_module_that_is_gone() -> None:
+    """The layering lists just the modules there are."""
+    assert set(ALLOWED) == set(_modules("service"))
+
+
+def test_training_knows_of_the_service_only_the_file_contract() -> None:
+    """Training imports the manifest and the errors it raises, and nothing else of the service."""
+    for module, path in _modules("training").items():
+        foreign = {name for name in _imports(path) if name.split(".")[0] == "service"}
+        assert foreign <= {"service.errors", "service.manifest"}, module
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("service.app", ["torch", "training", "pyarrow"]),
+        ("service.score", ["torch", "training", "fastapi", "starlette", "uvicorn", "prometheus_client"]),
+        ("service.inspection", ["torch", "training", "fastapi", "pyarrow", "prometheus_client"]),
+        ("service.__main__", ["torch", "training", "fastapi", "pyarrow", "onnxruntime", "prometheus_client"]),
+    ],
+)
+def test_importing_a_module_brings_in_nothing_that_it_does_not_need(module: str, absent: list[str]) -> None:
+    """Also through what it imports, a process pays only for the libraries of its own job."""
+    program = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_service_package_itself_is_empty() -> None:
+    """`import service` runs nothing."""
+    assert (ROOT / "service" / "__init__.py").read_text() == ""
