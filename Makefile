@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test train docs lock format clean
+.PHONY: help serve test bench-startup train docs lock format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -10,13 +10,14 @@ SERVICE = .venv
 TESTS = .venv-test
 
 help:
-	@echo "make serve   serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
-	@echo "make test    lint, type-check and run every test"
-	@echo "make train   train every tutorial model again and publish it into models/"
-	@echo "make lock    write the lock files anew from pyproject.toml"
-	@echo "make docs    write the README's tables anew from the code"
-	@echo "make format  format the code"
-	@echo "make clean   remove the environments"
+	@echo "make serve          serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
+	@echo "make test           lint, type-check and run every test"
+	@echo "make bench-startup  measure how long the server takes to be ready"
+	@echo "make train          train every tutorial model again and publish it into models/"
+	@echo "make lock           write the lock files anew from pyproject.toml"
+	@echo "make docs           write the README's tables anew from the code"
+	@echo "make format         format the code"
+	@echo "make clean          remove the environments"
 
 serve: $(SERVICE)/installed
 	exec $(SERVICE)/bin/forwardpass serve
@@ -26,6 +27,9 @@ test: $(SERVICE)/installed $(TESTS)/installed
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
 	$(TESTS)/bin/pytest
+
+bench-startup: $(SERVICE)/installed
+	$(SERVICE)/bin/python benchmarks/startup.py
 
 train: $(TESTS)/installed
 	$(TESTS)/bin/forwardpass train

@@ -61,7 +61,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        document["paths"] |= prediction_paths((model.manifest, model.golden) for model in catalog.served)
+        # First what most readers come for.
+        predictions = prediction_paths((model.manifest, model.golden) for model in catalog.served)
+        document["paths"] = predictions | document["paths"]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to make the document
@@ -165,8 +167,8 @@ def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
         versions = [{"version": str(model.manifest.version), "state": "AVAILABLE", "status": {"error_code": "OK"}}]
         return {"name": name, "ready": True, "model_version_status": versions}
 
-    @app.get("/v2/models/{name}", tags=["models"], summary="Inputs and outputs of a model")
     @app.get("/v2/models/{name}/versions/{number}", tags=["models"], summary="Inputs and outputs of a version")
+    @app.get("/v2/models/{name}", tags=["models"], summary="Inputs and outputs of a model")
     async def metadata(name: str, number: str | None = None) -> dict[str, Any]:
         manifest = catalog.find(name, number).manifest
         return {
@@ -177,8 +179,8 @@ def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
             "outputs": [_tensor(spec) for spec in manifest.outputs],
         }
 
-    @app.get("/v2/models/{name}/ready", tags=["models"], summary="Whether a model answers; 503 when not")
     @app.get("/v2/models/{name}/versions/{number}/ready", tags=["models"], summary="Whether a version answers")
+    @app.get("/v2/models/{name}/ready", tags=["models"], summary="Whether a model answers; 503 when not")
     async def ready(name: str, number: str | None = None) -> Response:
         try:
             catalog.find(name, number)
@@ -186,8 +188,8 @@ def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
             return JSONResponse({"name": name, "ready": False}, 503)
         return JSONResponse({"name": name, "ready": True})
 
-    @app.get("/v2/models/{name}/manifest", tags=["models"], summary="The manifest of a model")
     @app.get("/v2/models/{name}/versions/{number}/manifest", tags=["models"], summary="The manifest of a version")
+    @app.get("/v2/models/{name}/manifest", tags=["models"], summary="The manifest of a model")
     async def manifest(name: str, number: str | None = None) -> Response:
         return Response(catalog.find(name, number).manifest.render(), media_type="application/json")
 

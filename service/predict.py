@@ -112,7 +112,9 @@ def _decode(model: ServedModel, call: Call) -> InferRequest | Inputs:
     if call.json_length is None:
         return model.infer.decode(call.body)
     if not _LENGTH.fullmatch(call.json_length):
-        raise BinaryError(f"the header Inference-Header-Content-Length is {call.json_length[:40]!r}, which is no length")
+        raise BinaryError(
+            f"the header Inference-Header-Content-Length is {call.json_length[:40]!r}, which is no length"
+        )
     return model.infer.decode(call.body, int(call.json_length))
 
 
