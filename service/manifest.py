@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -56,13 +57,20 @@ Datatype = Literal[
 Kind = Literal["regression", "binary_classification", "classification", "tensors"]
 """What the numbers mean; `tensors` is a graph of which nothing more is known."""
 
+
+def _not_zero(length: int) -> int:
+    if length == 0:
+        raise ValueError("a dimension of length 0 holds nothing")
+    return length
+
+
 ModelName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Key = Annotated[str, StringConstraints(pattern=r'^[^"\\\x00-\x1f]+$')]
 """A name that JSON writes without escapes."""
-Dimension = Annotated[int, Field(ge=VARIABLE)]
+Dimension = Annotated[int, Field(ge=VARIABLE), AfterValidator(_not_zero)]
 
 
 class _Frozen(BaseModel):
@@ -102,9 +110,9 @@ class Feature(_Frozen):
 class TensorSpec(_Frozen):
     """One input or output. `shape` counts the batch dimension; -1 is a length that each request chooses."""
 
-    name: Text
+    name: Key
     datatype: Datatype
-    shape: tuple[Dimension, ...]
+    shape: Annotated[tuple[Dimension, ...], Field(min_length=1)]
     description: str = ""
     features: tuple[Feature, ...] | None = None
     """Names of the last dimension's columns, in order."""

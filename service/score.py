@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,7 +116,8 @@ def _read(source: Path, columns: list[Column]) -> Iterator[pa.RecordBatch]:
                 fault = "missing" if name not in header else "there twice"
                 wanted, there = ", ".join(names), ", ".join(header)
                 raise ScoreError(f"{source}: the column {name!r} is {fault}: expected are {wanted}; there are {there}")
-        yield from csv.open_csv(source, convert_options=as_text)
+        # A block of blank lines has no rows.
+        yield from (block for block in csv.open_csv(source, convert_options=as_text) if block.num_rows)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ScoreError(f"{source}: {error}") from None
     except OSError as error:
@@ -210,7 +211,8 @@ def _whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise ScoreError(f"{target}: it cannot be written: {_reason(error)}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def _reason(error: OSError) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -123,28 +123,31 @@ class InferCodec:
         arrays: dict[str, Array] = {}
         for position, given in enumerate(inputs):
             pointer = f"/inputs/{position}"
-            spec = self._inputs.get(given.name)
             # Taken whatever else is wrong, so that the next input finds its own bytes.
             size = (given.parameters or {}).get("binary_data_size")
             blob = blobs.take(size)
             try:
-                if spec is None:
-                    names = ", ".join(self._inputs)
-                    raise TensorError.at(
-                        f"{pointer}/name", expected=f"one of {names}", got=tensors.describe(given.name)
-                    )
-                if given.name in arrays:
-                    raise TensorError.at(
-                        f"{pointer}/name", expected="named once", got=f"{tensors.describe(given.name)} again"
-                    )
+                spec = self._spec(given.name, arrays, f"{pointer}/name")
                 arrays[given.name] = _read_input(spec, given, size, blob, pointer)
             except RequestError as error:
                 found.append(error)
+                if len(found) == MAX_FAULTS:
+                    break
         missing = [] if found else [name for name in self._inputs if name not in arrays]
         found.extend(
             TensorError.at("/inputs", expected=f"a list with the input {name!r}", got="without it") for name in missing
         )
         return arrays
+
+    def _spec(self, name: str, known: Container[str], pointer: str) -> TensorSpec:
+        """The input of this name, which is not among those `known` already."""
+        spec = self._inputs.get(name)
+        if spec is None:
+            expected = f"one of {', '.join(self._inputs)}"
+            raise TensorError.at(pointer, expected=expected, got=tensors.describe(name))
+        if name in known:
+            raise TensorError.at(pointer, expected="named once", got=f"{tensors.describe(name)} again")
+        return spec
 
     def _read_outputs(self, request: _Request, found: list[RequestError]) -> tuple[Wanted, ...]:
         binary = _flag(request.parameters, "binary_data_output", default=False)

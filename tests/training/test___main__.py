@@ -28,7 +28,7 @@ def run_on_a_terminal(*arguments: str, folder: Path) -> tuple[int, str]:
         "COLUMNS": "150",
     }
     reading, writing = os.openpty()
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, with the test's own arguments
+    process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "training", *arguments],
         cwd=folder,
         env=environment,

@@ -1,0 +1,365 @@
+"""Behaviour of service.codec.tensors."""
+
+import math
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from service.codec.tensors import (
+    DTYPES,
+    Array,
+    describe,
+    element_type,
+    find_faults,
+    from_bytes,
+    from_doubles,
+    from_lists,
+    is_finite,
+    labels_of,
+    to_bytes,
+    with_integers,
+)
+from service.errors import ElementError, ShapeError
+from service.manifest import VARIABLE, Datatype, TensorSpec
+
+DATATYPES: tuple[Datatype, ...] = get_args(Datatype)
+INTEGERS: tuple[Datatype, ...] = tuple(name for name in DATATYPES if "INT" in name)
+FLOATS: tuple[Datatype, ...] = ("FP16", "FP32", "FP64")
+LARGEST = {"FP16": 65504.0, "FP32": float(np.finfo(np.float32).max), "FP64": float(np.finfo(np.float64).max)}
+
+
+def spec_of(datatype: Datatype, *, allow_non_finite: bool = False) -> TensorSpec:
+    """A tensor of a datatype."""
+    return TensorSpec(name="x", datatype=datatype, shape=(VARIABLE,), allow_non_finite=allow_non_finite)
+
+
+def limits(datatype: Datatype) -> tuple[int, int]:
+    """The smallest and the largest integer of a datatype, from its name."""
+    bits = int(datatype.removeprefix("U").removeprefix("INT"))
+    return (0, 2**bits - 1) if datatype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def same_bits(first: Array, second: Array) -> bool:
+    """Whether two arrays have the same datatype, shape and bytes."""
+    return (first.dtype, first.shape, first.tobytes()) == (second.dtype, second.shape, second.tobytes())
+
+
+def faults(datatype: Datatype, values: object, shape: tuple[int, ...]) -> list[tuple[str, str, str]]:
+    """What the second look finds, as pointers, expectations and what came."""
+    found = [fault for error in find_faults(datatype, values, shape, "/x") for fault in error.faults]
+    return [(fault.pointer, fault.expected, fault.got) for fault in found]
+
+
+@st.composite
+def arrays(draw: st.DrawFn, *, finite: bool = True) -> tuple[Datatype, Array]:
+    """Draw an array of any datatype and shape, of values that JSON can write unless told otherwise."""
+    datatype = draw(st.sampled_from(DATATYPES))
+    dtype, shape = DTYPES[datatype], draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=4))
+    options = {"allow_nan": False, "allow_infinity": False} if dtype.kind == "f" and finite else {}
+    return datatype, draw(hnp.arrays(dtype, shape, elements=hnp.from_dtype(dtype, **options)))  # type: ignore[arg-type]  # options of floats
+
+
+def test_every_datatype_has_its_element() -> None:
+    """The protocol's name, numpy's type and JSON's type belong together."""
+    assert set(DTYPES) == set(DATATYPES)
+    for datatype, dtype in DTYPES.items():
+        plain = datatype.lower().replace("fp", "float")
+        assert dtype.name == plain
+        assert element_type(datatype) is {"b": bool, "f": float}.get(dtype.kind, int)
+
+
+@given(case=arrays())
+@settings(deadline=None)
+def test_lists_become_the_array_they_were(case: tuple[Datatype, Array]) -> None:
+    """Nested lists of an array give its bits back, with the shape said or left open."""
+    datatype, array = case
+    for shape in (array.shape, (VARIABLE,) * array.ndim):
+        read = from_lists(spec_of(datatype), array.tolist(), shape)
+        assert read is not None
+        assert same_bits(read, array)
+
+
+@given(case=arrays(finite=False), offset=st.integers(0, 9))
+@settings(deadline=None)
+def test_bytes_become_the_array_they_were(case: tuple[Datatype, Array], offset: int) -> None:
+    """An array's bytes give its bits back from any place in a body, aligned or not."""
+    datatype, array = case
+    content = b"\xff" * offset + to_bytes(array) + b"\xff"
+    blob = memoryview(content)[offset:-1]
+    read = from_bytes(spec_of(datatype, allow_non_finite=True), blob, array.shape)
+    assert read is not None
+    assert same_bits(read, array)
+    assert read.flags.aligned
+
+
+@given(case=arrays(finite=False))
+@settings(deadline=None)
+def test_bytes_that_are_not_finite_are_refused_unless_allowed(case: tuple[Datatype, Array]) -> None:
+    """Without leave, an array comes in just if all its elements are finite."""
+    datatype, array = case
+    read = from_bytes(spec_of(datatype), memoryview(to_bytes(array)), array.shape)
+    assert (read is not None) == is_finite(array) == bool(np.isfinite(array).all())
+
+
+@pytest.mark.parametrize("datatype", DATATYPES)
+def test_bytes_are_little_endian_and_row_major(datatype: Datatype) -> None:
+    """However an array lies in memory, its bytes are the wire's."""
+    dtype = DTYPES[datatype]
+    array = np.array([[0, 1, 1], [1, 0, 0]]).astype(dtype)
+    expected = b"".join(np.array(value, dtype.newbyteorder("<")).tobytes() for value in array.ravel())
+    assert to_bytes(array) == expected
+    assert to_bytes(np.asfortranarray(array)) == expected
+    assert to_bytes(array.astype(dtype.newbyteorder(">"))) == expected
+    assert to_bytes(np.repeat(array, 2, axis=1)[:, ::2]) == expected
+
+
+@given(octets=st.binary(min_size=1, max_size=8))
+def test_a_boolean_is_a_byte_of_zero_or_one(octets: bytes) -> None:
+    """Any other byte is no boolean."""
+    read = from_bytes(spec_of("BOOL"), memoryview(octets), (len(octets),))
+    if max(octets) > 1:
+        assert read is None
+    else:
+        assert read is not None
+        assert read.tolist() == [octet == 1 for octet in octets]
+
+
+def test_aligned_bytes_are_not_copied() -> None:
+    """The array is a view of the body."""
+    content = np.arange(4, dtype=np.float32).tobytes()
+    read = from_bytes(spec_of("FP32"), memoryview(content), (4,))
+    assert read is not None
+    assert np.shares_memory(read, np.frombuffer(content, np.uint8))
+
+
+@pytest.mark.parametrize("datatype", INTEGERS)
+@given(value=st.integers(-(2**70), 2**70))
+def test_an_integer_comes_in_exactly_or_not_at_all(datatype: Datatype, value: int) -> None:
+    """Lists take an integer of the datatype's range as it is and refuse every other; so says the second look."""
+    lowest, highest = limits(datatype)
+    for number in (value, lowest, lowest - 1, highest, highest + 1):
+        read = from_lists(spec_of(datatype), [number], (1,))
+        if lowest <= number <= highest:
+            assert read is not None
+            assert read.tolist() == [number]
+            assert faults(datatype, number, ()) == []
+        else:
+            assert read is None
+            assert faults(datatype, number, ()) == [("/x", f"an integer from {lowest} to {highest}", str(number))]
+
+
+@pytest.mark.parametrize("datatype", INTEGERS)
+@given(
+    values=st.lists(st.floats() | st.integers(-(2**65), 2**65).map(float), min_size=1, max_size=4),
+)
+@settings(deadline=None)
+def test_doubles_are_integers_exactly_or_refused(datatype: Datatype, values: list[float]) -> None:
+    """A double comes in just if it is a whole number of the datatype's range, and is then that number."""
+    lowest, highest = limits(datatype)
+    read = from_doubles(spec_of(datatype), np.array(values))
+    if all(math.isfinite(value) and value.is_integer() and lowest <= int(value) <= highest for value in values):
+        assert read is not None
+        assert read.dtype == DTYPES[datatype]
+        assert read.tolist() == [int(value) for value in values]
+    else:
+        assert read is None
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value", "read"),
+    [
+        ("INT64", 2.0**63, None),
+        ("INT64", np.nextafter(2.0**63, 0), 2**63 - 1024),
+        ("INT64", -(2.0**63), -(2**63)),
+        ("INT64", np.nextafter(-(2.0**63), -np.inf), None),
+        ("UINT64", 2.0**64, None),
+        ("UINT64", np.nextafter(2.0**64, 0), 2**64 - 2048),
+        ("UINT64", -1.0, None),
+        ("UINT8", -1.0, None),
+        ("UINT8", -0.0, 0),
+        ("UINT8", 255.0, 255),
+        ("UINT8", 256.0, None),
+        ("INT8", 127.5, None),
+        ("INT8", 0.5, None),
+        ("INT32", np.nan, None),
+        ("INT32", np.inf, None),
+        ("BOOL", 0.0, False),
+        ("BOOL", 1.0, True),
+        ("BOOL", 0.5, None),
+        ("BOOL", 2.0, None),
+        ("BOOL", np.nan, None),
+        ("FP16", 65504.0, 65504.0),
+        ("FP16", 70000.0, None),
+        ("FP32", 1e39, None),
+        ("FP32", np.nan, None),
+        ("FP64", 1e308, 1e308),
+        ("FP64", -np.inf, None),
+    ],
+)
+def test_doubles_at_the_edges(datatype: Datatype, value: float, read: float | None) -> None:
+    """What lies just inside a datatype comes in exactly; what lies just outside is refused."""
+    array = from_doubles(spec_of(datatype), np.array([value]))
+    assert (None if array is None else array.tolist()) == (None if read is None else [read])
+
+
+@pytest.mark.parametrize("datatype", FLOATS)
+@given(values=hnp.arrays(np.float64, 3, elements=st.floats()), allowed=st.booleans())
+@settings(deadline=None)
+def test_doubles_are_rounded_to_the_nearest(datatype: Datatype, values: Array, *, allowed: bool) -> None:
+    """Finite doubles stay finite or are refused; the others come in where the tensor allows them."""
+    read = from_doubles(spec_of(datatype, allow_non_finite=allowed), values)
+    with np.errstate(over="ignore"):
+        rounded = values.astype(DTYPES[datatype])
+    overflows = np.isfinite(values) & ~np.isfinite(rounded)
+    if overflows.any() or not (allowed or np.isfinite(values).all()):
+        assert read is None
+    else:
+        assert read is not None
+        assert same_bits(read, rounded)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values", "shape"),
+    [
+        ("FP32", [1.0, 2.0], (3,)),
+        ("FP32", [1.0, 2.0], (1, 2)),
+        ("FP32", [[1.0, 2.0]], (2,)),
+        ("FP32", [[1.0], [2.0, 3.0]], (2, VARIABLE)),
+        ("FP32", [[]], (1, VARIABLE)),
+        ("FP32", [], (VARIABLE,)),
+        ("FP32", [1e39], (1,)),
+        ("FP32", [-1e39], (1,)),
+        ("FP16", [70000.0], (1,)),
+        ("FP32", [math.inf], (1,)),
+        ("FP64", [10**400], (1,)),
+    ],
+)
+def test_lists_that_do_not_fit_make_no_array(datatype: Datatype, values: list[Any], shape: tuple[int, ...]) -> None:
+    """Another length or depth, lists of unequal length, and numbers beyond the datatype, even where infinity is one."""
+    assert from_lists(spec_of(datatype, allow_non_finite=True), values, shape) is None
+
+
+@pytest.mark.parametrize("datatype", FLOATS)
+def test_the_largest_number_is_a_number(datatype: Datatype) -> None:
+    """The second look takes the largest finite value and refuses the next power of ten."""
+    assert faults(datatype, LARGEST[datatype], ()) == []
+    ((_, expected, _),) = faults(datatype, LARGEST[datatype] * 10, ())
+    assert expected == f"a number within ±{LARGEST[datatype]:.4g}"
+    assert faults(datatype, 10**400, ())[0][1] == expected
+    assert faults(datatype, math.inf, ())[0][1] == expected
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value", "expected"),
+    [
+        ("INT64", 1.0, None),
+        ("INT64", -0.0, None),
+        ("INT64", 1.5, "an integer"),
+        ("INT64", math.inf, "an integer"),
+        ("INT64", True, "an integer"),
+        ("INT64", "1", "an integer"),
+        ("INT64", None, "an integer"),
+        ("UINT8", -1.0, "an integer from 0 to 255"),
+        ("INT64", 2.0**63, f"an integer from {-(2**63)} to {2**63 - 1}"),
+        ("FP32", 1, None),
+        ("FP32", False, "a number"),
+        ("FP32", "1", "a number"),
+        ("FP32", {}, "a number"),
+        ("FP32", [1], "a number"),
+        ("BOOL", True, None),
+        ("BOOL", False, None),
+        ("BOOL", 1, "true or false"),
+        ("BOOL", 0.0, "true or false"),
+        ("BOOL", "true", "true or false"),
+        ("BOOL", None, "true or false"),
+    ],
+)
+def test_an_element_is_of_its_datatype(datatype: Datatype, value: object, expected: str | None) -> None:
+    """1.0 is an integer and 1.5 is not; true is no number and 1 is no boolean."""
+    assert faults(datatype, value, ()) == ([] if expected is None else [("/x", expected, describe(value))])
+
+
+def test_faults_are_found_in_reading_order_with_their_places() -> None:
+    """Each wrong element and each wrong list is told once."""
+    assert faults("INT8", [[1, "a"], 5, [300, 1.5], [1]], (VARIABLE, 2)) == [
+        ("/x/0/1", "an integer", "'a'"),
+        ("/x/1", "a list of 2 integers", "5"),
+        ("/x/2/0", "an integer from -128 to 127", "300"),
+        ("/x/2/1", "an integer", "1.5"),
+        ("/x/3", "a list of 2 integers", "a list of 1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "expected"),
+    [
+        ([], (VARIABLE,), "a list of 1 or more booleans"),
+        (None, (VARIABLE, 2), "a list of 1 or more lists"),
+        ([[True]], (2, 1), "a list of 2 lists"),
+        ({}, (3,), "a list of 3 booleans"),
+    ],
+)
+def test_a_list_of_another_length_is_told_by_what_it_should_hold(
+    values: object, shape: tuple[int, ...], expected: str
+) -> None:
+    """A variable dimension takes any length but none."""
+    ((pointer, told, got),) = faults("BOOL", values, shape)
+    assert (pointer, told, got) == ("/x", expected, describe(values))
+
+
+def test_a_look_can_stop_at_any_fault() -> None:
+    """Faults are found one at a time, so that whoever has seen enough pays for no more."""
+    found = find_faults("FP32", ["a"] * 1_000_000, (VARIABLE,), "/x")
+    assert isinstance(next(found), ElementError)
+    assert isinstance(next(find_faults("FP32", 5, (VARIABLE,), "/x")), ShapeError)
+
+
+def test_whole_floats_become_integers_where_integers_are_meant() -> None:
+    """At any depth, and nothing else is touched."""
+    values = [[1.0, 2], [1.5, "a", True, None, math.inf]]
+    written = with_integers(spec_of("INT64"), values)
+    assert repr(written) == repr([[1, 2], [1.5, "a", True, None, math.inf]])
+    assert with_integers(spec_of("FP32"), values) is values
+    assert with_integers(spec_of("BOOL"), values) is values
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([1, 2], "a list of 2"),
+        ({"a": 1}, "an object"),
+        (None, "null"),
+        (True, "true"),
+        (False, "false"),
+        (1.5, "1.5"),
+        ("a", "'a'"),
+    ],
+)
+def test_a_value_is_described_in_a_few_words(value: object, words: str) -> None:
+    """In JSON's words."""
+    assert describe(value) == words
+
+
+@given(value=st.text(max_size=100) | st.integers(-(10**100), 10**100))
+def test_a_description_is_short(value: object) -> None:
+    """However long a value is, what is told of it is not."""
+    assert len(describe(value)) <= 41
+
+
+def test_half_is_still_the_first_label() -> None:
+    """A single probability has to be above one half for the second."""
+    spec = TensorSpec(name="p", datatype="FP32", shape=(VARIABLE, 1), labels=("no", "yes"))
+    column = np.array([[0.0], [0.5], [np.nextafter(np.float32(0.5), np.float32(1))], [1.0]], np.float32)
+    assert labels_of(spec, column) == ["no", "no", "yes", "yes"]
+
+
+@given(rows=hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.just(3)), elements=st.floats(0, 1, width=32)))
+@settings(deadline=None)
+def test_the_label_of_a_row_is_its_largest_columns(rows: Array) -> None:
+    """Of equal columns it is the first."""
+    spec = TensorSpec(name="p", datatype="FP32", shape=(VARIABLE, 3), labels=("a", "b", "c"))
+    assert labels_of(spec, rows) == ["abc"[row.index(max(row))] for row in rows.tolist()]

@@ -1,0 +1,260 @@
+"""Small published models and a running server that several tests look at."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from service.manifest import Feature, FileEntry, Golden, Kind, ModelManifest, TensorSpec
+
+COMMITTED = Path(__file__).parents[2] / "models"
+
+_ELEMENTS = {"FP32": TensorProto.FLOAT, "INT64": TensorProto.INT64}
+_DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype(np.float32), "INT64": np.dtype(np.int64)}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A model to publish: its manifest, the nodes and constants of its graph, and its golden rows."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    nodes: Sequence[onnx.NodeProto]
+    rows: Mapping[str, list[Any]]
+    constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    kind: Kind = "regression"
+
+
+def tensor(name: str, datatype: Any, *shape: int, **more: Any) -> TensorSpec:  # noqa: ANN401  # a spec's own fields
+    """A tensor of so many rows as a request likes, each of this shape."""
+    return TensorSpec(name=name, datatype=datatype, shape=(-1, *shape), **more)
+
+
+def _features(*names: str) -> tuple[Feature, ...]:
+    return tuple(Feature(name=name, unit="cm", description=f"The {name}.", minimum=-1.0, maximum=2.5) for name in names)
+
+
+_WEIGHTS = np.array([[0.5], [-1.25]], np.float32)
+
+SAMPLES: dict[str, Sample] = {
+    "line": Sample(
+        inputs=(tensor("point", "FP32", 2, features=_features("width", "height")),),
+        outputs=(tensor("value", "FP32", 1),),
+        nodes=[helper.make_node("MatMul", ["point", "weights"], ["value"])],
+        constants={"weights": _WEIGHTS},
+        rows={"point": [[1.0, 2.0], [0.25, -3.5], [0.1, 0.7]]},
+    ),
+    "counter": Sample(
+        inputs=(tensor("count", "INT64", 2, features=(Feature(name="first"), Feature(name="second"))),),
+        outputs=(tensor("next", "INT64", 2),),
+        nodes=[helper.make_node("Add", ["count", "one"], ["next"])],
+        constants={"one": np.array([1, 10], np.int64)},
+        rows={"count": [[1, 2], [9007199254740993, -5]]},
+    ),
+    "pair": Sample(
+        inputs=(tensor("left", "FP32", 2), tensor("right", "INT64", 1)),
+        outputs=(tensor("half", "FP32", 2), tensor("twice", "INT64", 1)),
+        nodes=[
+            helper.make_node("Mul", ["left", "point_five"], ["half"]),
+            helper.make_node("Add", ["right", "right"], ["twice"]),
+        ],
+        constants={"point_five": np.array(0.5, np.float32)},
+        rows={"left": [[1.0, 2.0], [3.0, 4.0]], "right": [[5], [6]]},
+    ),
+    "vote": Sample(
+        inputs=(tensor("score", "FP32", 1),),
+        outputs=(tensor("probability", "FP32", 1, labels=("no", "yes")),),
+        nodes=[helper.make_node("Sigmoid", ["score"], ["probability"])],
+        rows={"score": [[-2.0], [0.0], [3.0]]},
+        kind="binary_classification",
+    ),
+    "species": Sample(
+        inputs=(tensor("petal", "FP32", 3),),
+        outputs=(tensor("probability", "FP32", 3, labels=("setosa", "versicolor", "virginica")),),
+        nodes=[helper.make_node("Softmax", ["petal"], ["probability"], axis=-1)],
+        rows={"petal": [[1.0, 2.0, 3.0], [5.0, 0.0, 1.0]]},
+        kind="classification",
+    ),
+    "tokens": Sample(
+        inputs=(tensor("ids", "INT64", -1),),
+        outputs=(tensor("shifted", "INT64", -1),),
+        nodes=[helper.make_node("Add", ["ids", "hundred"], ["shifted"])],
+        constants={"hundred": np.array(100, np.int64)},
+        rows={"ids": [[1, 2, 3]]},
+    ),
+    # Fails while it runs, on an index beyond its table.
+    "lookup": Sample(
+        inputs=(tensor("index", "INT64", 1),),
+        outputs=(tensor("entry", "FP32", 1),),
+        nodes=[helper.make_node("Gather", ["table", "index"], ["entry"])],
+        constants={"table": np.array([10.0, 20.0, 30.0], np.float32)},
+        rows={"index": [[0], [2]]},
+    ),
+    # Gives an infinity for a valid row.
+    "inverse": Sample(
+        inputs=(tensor("number", "FP32", 1),),
+        outputs=(tensor("inverse", "FP32", 1),),
+        nodes=[helper.make_node("Reciprocal", ["number"], ["inverse"])],
+        rows={"number": [[2.0], [-4.0]]},
+    ),
+    # Two gigaflops for 256 rows: no machine has them in half a millisecond.
+    "deep": Sample(
+        inputs=(tensor("wide", "FP32", 512),),
+        outputs=(tensor("last", "FP32", 512),),
+        nodes=[
+            helper.make_node(
+                "ConstantOfShape",
+                ["square"],
+                ["weights"],
+                value=numpy_helper.from_array(np.array([0.001], np.float32)),
+            ),
+            *(
+                helper.make_node("MatMul", [f"h{i}" if i else "wide", "weights"], ["last" if i == 15 else f"h{i + 1}"])
+                for i in range(16)
+            ),
+        ],
+        constants={"square": np.array([512, 512], np.int64)},
+        rows={"wide": [[0.5] * 512]},
+    ),
+    # Takes one row at a time, and says so.
+    "fixed": Sample(
+        inputs=(TensorSpec(name="row", datatype="FP32", shape=(1, 2)),),
+        outputs=(TensorSpec(name="same", datatype="FP32", shape=(1, 2)),),
+        nodes=[helper.make_node("Identity", ["row"], ["same"])],
+        rows={"row": [[1.0, 2.0]]},
+    ),
+}
+
+
+def graph_of(sample: Sample) -> bytes:
+    """The sample's ONNX file."""
+    graph = helper.make_graph(
+        list(sample.nodes),
+        "sample",
+        [_value(spec) for spec in sample.inputs],
+        [_value(spec) for spec in sample.outputs],
+        [numpy_helper.from_array(value, name) for name, value in sample.constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
+    shape = [f"{spec.name}_{axis}" if length == -1 else length for axis, length in enumerate(spec.shape)]
+    return helper.make_tensor_value_info(spec.name, _ELEMENTS[spec.datatype], shape)
+
+
+def reference(sample: Sample, rows: Mapping[str, list[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """The outputs that ONNX's own slow implementation of its operators gives."""
+    inputs = {spec.name: np.array(rows[spec.name], _DTYPES[spec.datatype]) for spec in sample.inputs}
+    names = [spec.name for spec in sample.outputs]
+    return dict(zip(names, ReferenceEvaluator(onnx.load_from_string(graph_of(sample))).run(names, inputs), strict=True))
+
+
+def manifest_of(name: str, sample: Sample, version: int = 1, **more: Any) -> ModelManifest:  # noqa: ANN401  # its fields
+    """The sample's manifest."""
+    return ModelManifest(
+        schema=1,
+        name=name,
+        version=version,
+        kind=sample.kind,
+        description=f"The model {name}.",
+        inputs=sample.inputs,
+        outputs=sample.outputs,
+        **more,
+    )
+
+
+@cache
+def golden_of(name: str) -> Golden:
+    """The sample's golden rows, answered by the reference."""
+    sample = SAMPLES[name]
+    outputs = {name: array.tolist() for name, array in reference(sample, sample.rows).items()}
+    return Golden(inputs=dict(sample.rows), outputs=outputs)
+
+
+def write_version(root: Path, manifest: ModelManifest, files: Mapping[str, bytes]) -> Path:
+    """Write a version as training publishes it: the manifest vouches for each file."""
+    folder = root / manifest.name / str(manifest.version)
+    folder.mkdir(parents=True)
+    entries = {
+        name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        for name, content in files.items()
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    (folder / "manifest.json").write_bytes(manifest.model_copy(update={"files": entries}).render())
+    return folder
+
+
+def publish(root: Path, name: str, version: int = 1) -> Path:
+    """Write a sample as a version that can be served; its folder."""
+    sample = SAMPLES[name]
+    files = {"model.onnx": graph_of(sample), "golden.json": golden_of(name).render()}
+    return write_version(root, manifest_of(name, sample, version), files)
+
+
+def damage(folder: Path) -> None:
+    """Change one byte of a version's graph."""
+    path = folder / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+
+
+@contextlib.contextmanager
+def serving(app: FastAPI) -> Iterator[httpx.Client]:
+    """A client of a real server on a free port of this machine; the server's thread has ended after it."""
+    # It listens before the thread starts, so that the first request waits in the system's queue and nobody polls.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> Iterator[None]:
+    """No setting of the caller's own environment reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("FORWARDPASS_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every sample that answers, to be read only."""
+    root = tmp_path_factory.mktemp("samples")
+    for name in SAMPLES:
+        if name not in ("deep", "fixed"):
+            publish(root, name)
+    return root
+
+
+@pytest.fixture
+def committed(tmp_path: Path) -> Path:
+    """A copy of the committed models, to be damaged."""
+    return Path(shutil.copytree(COMMITTED, tmp_path / "committed"))

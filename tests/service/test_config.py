@@ -1,0 +1,137 @@
+"""Behaviour of service.config."""
+
+from pathlib import Path
+
+import pytest
+
+from service.config import Settings, load_settings, unknown_variables
+from service.errors import SettingsError
+
+Patch = pytest.MonkeyPatch
+
+
+def write(path: Path, text: str, patch: Patch) -> Path:
+    """A settings file that the environment names."""
+    path.write_text(text)
+    patch.setenv("FORWARDPASS_CONFIG", str(path))
+    return path
+
+
+def complaint(**flags: object) -> str:
+    """The sentence with which settings are refused."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(flags)
+    return caught.value.message
+
+
+def test_every_setting_has_a_default() -> None:
+    """With nothing said, the server listens on this machine only and serves ./models."""
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.models) == ("127.0.0.1", 8080, Path("models"))
+    assert (settings.provider, settings.execution, settings.threads) == ("cpu", "auto", 1)
+
+
+def test_flags_beat_variables_beat_the_file_beats_the_default(tmp_path: Path, monkeypatch: Patch) -> None:
+    """Each setting comes from the first source that has it, whatever the others have."""
+    write(tmp_path / "settings.toml", "port = 1\nthreads = 1\nmax_batch = 1\n", monkeypatch)
+    monkeypatch.setenv("FORWARDPASS_PORT", "2")
+    monkeypatch.setenv("FORWARDPASS_THREADS", "2")
+    settings = load_settings({"port": "3"})
+    assert (settings.port, settings.threads, settings.max_batch, settings.max_queue) == (3, 2, 1, 8192)
+
+
+def test_an_empty_variable_is_none(monkeypatch: Patch) -> None:
+    """A variable set to nothing, as a deployment's template leaves it, changes nothing."""
+    monkeypatch.setenv("FORWARDPASS_PORT", "")
+    monkeypatch.setenv("FORWARDPASS_CONFIG", "")
+    assert load_settings().port == 8080
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "http"),
+        ("port", "65536"),
+        ("port", "-1"),
+        ("provider", "tpu"),
+        ("threads", "0"),
+        ("threads", "1.5"),
+        ("execution", "maybe"),
+        ("max_batch", "0"),
+        ("max_queue", "0"),
+        ("max_body", "0"),
+        ("drain_seconds", "-1"),
+        ("log_level", "loud"),
+    ],
+)
+@pytest.mark.parametrize("source", ["flag", "variable", "file"])
+def test_a_bad_value_is_told_with_its_variable_and_flag(
+    source: str, name: str, value: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Wherever the value stands, the sentence has the value, the variable and the flag that set it right."""
+    flags = {name: value} if source == "flag" else {}
+    if source == "variable":
+        monkeypatch.setenv(f"FORWARDPASS_{name.upper()}", value)
+    if source == "file":
+        write(tmp_path / "settings.toml", f'{name} = "{value}"', monkeypatch)
+    message = complaint(**flags)
+    assert f"variable FORWARDPASS_{name.upper()}, flag --{name.replace('_', '-')}" in message
+    assert repr(value) in message
+    assert len(message.splitlines()) == 1
+
+
+def test_every_bad_value_is_told(monkeypatch: Patch) -> None:
+    """Whoever mends one setting does not meet the next fault only then."""
+    monkeypatch.setenv("FORWARDPASS_THREADS", "none")
+    message = complaint(port="http")
+    assert "port" in message
+    assert "threads" in message
+
+
+def test_an_unknown_key_of_the_file_is_refused_with_the_known_ones(tmp_path: Path, monkeypatch: Patch) -> None:
+    """A slip of the keyboard in the file is not passed over."""
+    write(tmp_path / "settings.toml", "prot = 1", monkeypatch)
+    assert complaint() == f"prot is no setting: the settings are {', '.join(Settings.model_fields)}"
+
+
+def test_an_unknown_flag_is_refused() -> None:
+    """A setting that is none cannot be given by name either."""
+    assert complaint(prot=1).startswith("prot is no setting")
+
+
+def test_a_missing_file_is_told(tmp_path: Path, monkeypatch: Patch) -> None:
+    """A file that was named must be there."""
+    monkeypatch.setenv("FORWARDPASS_CONFIG", str(tmp_path / "gone.toml"))
+    assert complaint() == f"FORWARDPASS_CONFIG names {tmp_path / 'gone.toml'}, which is no file"
+
+
+@pytest.mark.parametrize("content", [b"port = ", b"[port", b"\xff = 1"])
+def test_a_malformed_file_is_told(content: bytes, tmp_path: Path, monkeypatch: Patch) -> None:
+    """What is no TOML is refused by the file's name."""
+    path = write(tmp_path / "settings.toml", "", monkeypatch)
+    path.write_bytes(content)
+    assert complaint().startswith(f"{path} is no TOML: ")
+
+
+def test_a_file_that_cannot_be_read_is_told(monkeypatch: Patch) -> None:
+    """The system's own reason comes with the file's name."""
+    # A file on Linux that is there for everybody and fails when its first bytes are read.
+    monkeypatch.setenv("FORWARDPASS_CONFIG", "/proc/self/mem")
+    assert complaint() == "/proc/self/mem cannot be read: Input/output error"
+
+
+def test_settings_do_not_change() -> None:
+    """What was read at the start holds to the end."""
+    settings = load_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 1  # type: ignore[misc]  # what is tested
+
+
+def test_misspelt_variables_are_found(monkeypatch: Patch) -> None:
+    """Each variable with our prefix that is no setting is named, in order; the real ones are not."""
+    monkeypatch.setenv("FORWARDPASS_PROT", "1")
+    monkeypatch.setenv("FORWARDPASS_MODEL", "x")
+    monkeypatch.setenv("FORWARDPASS_PORT", "1")
+    monkeypatch.setenv("FORWARDPASS_CONFIG", "x")
+    monkeypatch.setenv("PORT", "1")
+    assert unknown_variables() == ["FORWARDPASS_MODEL", "FORWARDPASS_PROT"]

@@ -1,0 +1,154 @@
+"""Behaviour of service.inspection."""
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import ModelError
+from service.inspection import Finding, inspect
+from tests.service.conftest import COMMITTED, SAMPLES, damage, graph_of, publish
+
+
+def only(path: Path) -> Finding:
+    """The one finding about a path."""
+    (finding,) = inspect(path)
+    return finding
+
+
+@pytest.mark.parametrize("place", [".", "binary_classifier", "binary_classifier/1"])
+def test_the_committed_models_are_sound(place: str) -> None:
+    """The folder of models, a model's and a version's can be looked at."""
+    findings = inspect(COMMITTED / place)
+    assert all(finding.sound for finding in findings)
+    assert findings[0].text.startswith("binary_classifier version 1\n")
+
+
+def test_a_version_is_told_at_a_glance() -> None:
+    """Tensors, names, origin, figures and parity stand in a few lines."""
+    text = only(COMMITTED / "sum_of_three" / "1").text
+    for word in (
+        "input      addends  FP32 [any, 3]  first_addend, second_addend, third_addend",
+        "output     sum  FP32 [any, 1]",
+        "seed 11",
+        "train_loss 0.0685",
+        "to beat: tutorial 0.1012",
+        "differ by at most",
+        "3 files match their checksums, 3 golden rows their answers",
+    ):
+        assert word in text
+    assert len(text.splitlines()) < 12
+
+
+def test_long_lists_of_names_are_cut() -> None:
+    """Twenty features are six and a number."""
+    assert "feature_4, feature_5, … 14 more\n" in only(COMMITTED / "binary_classifier").text
+
+
+def test_labels_are_shown(tmp_path: Path) -> None:
+    """A reader sees which classes there are."""
+    assert "setosa, versicolor, virginica" in only(publish(tmp_path, "species")).text
+
+
+def test_every_version_of_every_model_is_looked_at(tmp_path: Path) -> None:
+    """In the order of names and numbers, the unsound ones among them."""
+    for name, version in (("vote", 1), ("line", 10), ("line", 9)):
+        publish(tmp_path, name, version)
+    damage(tmp_path / "line" / "9")
+    findings = inspect(tmp_path)
+    assert [finding.text.splitlines()[0] for finding in findings] == [
+        "line version 9",
+        "line version 10",
+        "vote version 1",
+    ]
+    assert [finding.sound for finding in findings] == [False, True, True]
+
+
+def test_a_models_folder_is_all_its_versions(tmp_path: Path) -> None:
+    """A model alone is looked at without its neighbours."""
+    for version in (1, 2):
+        publish(tmp_path, "line", version)
+    publish(tmp_path, "vote")
+    assert [finding.text.splitlines()[0] for finding in inspect(tmp_path / "line")] == [
+        "line version 1",
+        "line version 2",
+    ]
+
+
+def test_a_version_is_found_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standing in a version's folder, `.` is its path."""
+    monkeypatch.chdir(publish(tmp_path, "line"))
+    assert only(Path()).text.startswith("line version 1\n")
+
+
+def test_a_damaged_version_is_not_sound(tmp_path: Path) -> None:
+    """The finding says what is wrong with which file."""
+    folder = publish(tmp_path, "line")
+    damage(folder)
+    finding = only(folder)
+    assert not finding.sound
+    assert f"NOT SOUND  {folder / 'model.onnx'}: it has" in finding.text
+
+
+def test_a_version_with_a_broken_manifest_is_not_sound(tmp_path: Path) -> None:
+    """What cannot be read is a finding, not an error."""
+    folder = publish(tmp_path, "line")
+    (folder / "manifest.json").write_bytes(b"{")
+    finding = only(folder)
+    assert not finding.sound
+    assert "manifest.json: Invalid JSON" in finding.text
+
+
+def test_a_version_without_a_manifest_is_not_sound(tmp_path: Path) -> None:
+    """In a folder of models, a version that lacks its manifest is told."""
+    folder = publish(tmp_path, "line")
+    (folder / "manifest.json").unlink()
+    finding = only(tmp_path)
+    assert (finding.sound, "there is no such file" in finding.text) == (False, True)
+
+
+@pytest.mark.parametrize("file", ["plain.onnx", "with space & more.onnx", "stats.onnx", ".onnx", "ünïcode.onnx"])
+def test_an_onnx_file_is_sound_whatever_it_is_called(file: str, tmp_path: Path) -> None:
+    """A graph needs no manifest, and a file's name is not the model's."""
+    path = tmp_path / file
+    path.write_bytes(graph_of(SAMPLES["pair"]))
+    finding = only(path)
+    assert finding.sound
+    assert finding.text.startswith(f"{file}, an ONNX file without a manifest\n")
+    for word in ("left  FP32 [any, 2]", "right  INT64 [any, 1]", "no golden rows to compare with"):
+        assert word in finding.text
+
+
+def test_a_fixed_batch_is_told_with_the_way_out(tmp_path: Path) -> None:
+    """A graph that takes one row at a time works, and can be exported better."""
+    path = tmp_path / "fixed.onnx"
+    path.write_bytes(graph_of(SAMPLES["fixed"]))
+    finding = only(path)
+    assert finding.sound
+    assert "the batch dimension is fixed at 1" in finding.text
+    assert "dynamic_shapes" in finding.text
+
+
+def test_a_version_with_a_fixed_batch_is_sound(tmp_path: Path) -> None:
+    """Its golden row is computed as it was recorded."""
+    assert only(publish(tmp_path, "fixed")).sound
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage"])
+def test_a_file_that_is_no_graph_is_not_sound(content: bytes, tmp_path: Path) -> None:
+    """Any other file is told as what onnxruntime makes of it."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    finding = only(path)
+    assert not finding.sound
+    assert f"NOT SOUND  {path}: onnxruntime cannot load the graph" in finding.text
+
+
+@pytest.mark.parametrize("place", ["gone", "empty"])
+def test_where_there_is_nothing_an_error_says_what_is_expected(place: str, tmp_path: Path) -> None:
+    """An empty folder and a missing one are no models."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError) as caught:
+        inspect(tmp_path / place)
+    assert caught.value.message == (
+        f"{tmp_path / place}: expected an ONNX file, or a folder with versions, <name>/<version>/manifest.json"
+    )

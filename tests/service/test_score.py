@@ -1,0 +1,367 @@
+"""Behaviour of service.score."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service.codec.tensors import Array
+from service.errors import ChecksumError, GraphError, ModelError, ScoreError, SettingsError
+from service.runtime import Runtime
+from service.score import Summary, score
+from service.store import open_version
+from tests.service.conftest import damage, publish
+
+POINT = "width,height\n"
+
+
+def write(path: Path, columns: Mapping[str, Sequence[object]]) -> Path:
+    """A CSV file of columns; floats are written so that they can be read back to the bit."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def read(path: Path) -> dict[str, list[str]]:
+    """The columns of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def scored(models: Path, model: str, source: Path, **options: Any) -> dict[str, list[str]]:  # noqa: ANN401  # score's own
+    """The columns of the file that scoring writes."""
+    target = source.with_name("out.csv")
+    score(model, source, target, models=models, **options)
+    return read(target)
+
+
+def refused(models: Path, content: bytes | str, model: str = "line") -> str:
+    """The sentence with which a file is refused; nothing of an output is left."""
+    folder = models / "refused"
+    folder.mkdir()
+    source = folder / "in.csv"
+    source.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ScoreError) as caught:
+        score(model, source, folder / "out.csv", models=models)
+    assert [path.name for path in folder.iterdir()] == ["in.csv"]
+    assert len(caught.value.message.splitlines()) == 1
+    return caught.value.message
+
+
+def direct(models: Path, model: str, *arrays: Array) -> tuple[Array, ...]:
+    """What the runtime answers."""
+    stored = open_version(models / model / "1")
+    return Runtime(stored.graph, stored.manifest, stored.golden, model).run(arrays)
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Path:
+    """A folder with the models `line`, `counter` and `pair`."""
+    for name in ("line", "counter", "pair"):
+        publish(tmp_path, name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("rows", "max_batch"), [(1, 256), (256, 256), (257, 256), (1000, 7), (50, 1)])
+def test_predictions_are_the_runtimes_to_the_bit(rows: int, max_batch: int, committed: Path, tmp_path: Path) -> None:
+    """Whatever the batches, a row's number is the one that a direct run gives, in the order of the rows."""
+    values = np.random.default_rng(rows).normal(size=(rows, 20)).astype(np.float32)
+    # As the shortest decimal that reads back to the same bits.
+    columns = {f"feature_{place}": list(map(repr, values[:, place].tolist())) for place in range(20)}
+    source = write(tmp_path / "in.csv", columns)
+    table = scored(committed, "binary_classifier", source, max_batch=max_batch)
+    (expected,) = direct(committed, "binary_classifier", values)
+    labels = open_version(committed / "binary_classifier" / "1").manifest.outputs[0].labels or ()
+    assert list(table) == ["probability", "label"]
+    assert np.array(table["probability"], np.float64).astype(np.float32).tobytes() == expected.tobytes()
+    assert table["label"] == [labels[one > 0.5] for one in expected[:, 0].tolist()]
+
+
+def test_the_summary_says_what_was_scored(line: Path) -> None:
+    """Model, version and number of rows."""
+    source = write(line / "in.csv", {"width": [1, 0], "height": [2, 1]})
+    assert score("line/1", source, line / "out.csv", models=line) == Summary("line", 1, 2)
+    assert read(line / "out.csv") == {"value": ["-2", "-1.25"]}
+
+
+def test_columns_are_found_by_name(line: Path) -> None:
+    """Their order is the file's own business, and other columns are passed over."""
+    source = write(line / "in.csv", {"note": ["a,b", 'say "x"'], "height": [2, 1], "id": [7, ""], "width": [1, 0]})
+    assert scored(line, "line", source) == {"value": ["-2", "-1.25"]}
+
+
+def test_spaces_around_numbers_and_other_spellings_are_fine(line: Path) -> None:
+    """Quotes, a byte order mark, exponents, signs and Windows' line ends do not change a number."""
+    (line / "in.csv").write_bytes(b'\xef\xbb\xbfwidth,height\r\n" 1 ",2e0\r\n+0,\t1.0\r\n')
+    assert scored(line, "line", line / "in.csv") == {"value": ["-2", "-1.25"]}
+
+
+def test_integers_are_exact(line: Path) -> None:
+    """All 64 bits count; a whole number with a point, sign or exponent is one too, beside any other."""
+    first = ["9007199254740993", "1.0", "-9223372036854775808", "9223372036854775797", "1e3", "007", "+5"]
+    source = write(line / "in.csv", {"first": first, "second": ["0"] * 7})
+    table = scored(line, "counter", source)
+    assert list(map(int, table["next_0"])) == [
+        9007199254740994,
+        2,
+        -9223372036854775807,
+        9223372036854775798,
+        1001,
+        8,
+        6,
+    ]
+    assert table["next_1"] == ["10"] * 7
+
+
+def test_several_inputs_and_outputs_are_columns(line: Path) -> None:
+    """Without names of features, a column is the input's name and the place in it; outputs alike."""
+    source = write(line / "in.csv", {"right_0": [5, 6], "left_1": [2, 4], "left_0": [1, 3]})
+    assert scored(line, "pair", source) == {"half_0": ["0.5", "1.5"], "half_1": ["1", "2"], "twice": ["10", "12"]}
+
+
+def test_labels_name_columns_and_follow_them(tmp_path: Path) -> None:
+    """Each class has its column, and the likeliest its name."""
+    publish(tmp_path, "species")
+    source = write(tmp_path / "in.csv", {"petal_0": [1, 5], "petal_1": [2, 0], "petal_2": [3, 1]})
+    table = scored(tmp_path, "species", source)
+    names = [f"probability_{name}" for name in ("setosa", "versicolor", "virginica")]
+    assert list(table) == [*names, "label"]
+    assert table["label"] == ["virginica", "setosa"]
+    (expected,) = direct(tmp_path, "species", np.array([[1, 2, 3], [5, 0, 1]], np.float32))
+    found: npt.NDArray[np.float64] = np.array([table[name] for name in names], np.float64).T
+    assert found.astype(np.float32).tobytes() == expected.tobytes()
+
+
+def test_the_latest_version_is_taken(tmp_path: Path) -> None:
+    """A name alone means the highest number."""
+    for version in (9, 10):
+        publish(tmp_path, "line", version)
+    source = write(tmp_path / "in.csv", {"width": [1], "height": [2]})
+    assert score("line", source, tmp_path / "a.csv", models=tmp_path).version == 10
+    assert score("line/9", source, tmp_path / "b.csv", models=tmp_path).version == 9
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("lime", "holds no model 'lime': it holds counter, line, pair"),
+        ("", "holds no model '': it holds counter, line, pair"),
+        ("line/2", "holds line in the versions 1, not in '2'"),
+        ("line/01", "holds line in the versions 1, not in '01'"),
+        ("line/../line/1", "holds line in the versions 1, not in '../line/1'"),
+    ],
+)
+def test_an_unknown_model_is_answered_with_the_known(model: str, said: str, line: Path) -> None:
+    """Names and numbers that could have been meant are listed."""
+    assert refused(line, POINT + "1,2\n", model) == f"{line} {said}"
+
+
+def test_a_missing_models_folder_is_told(tmp_path: Path) -> None:
+    """It is the first thing that is looked at."""
+    with pytest.raises(ScoreError, match="gone, which is no folder"):
+        score("line", tmp_path / "in.csv", tmp_path / "out.csv", models=tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("width\n1\n", "the column 'height' is missing: expected are width, height; there are width"),
+        ("1,2\n3,4\n", "the column 'width' is missing: expected are width, height; there are 1, 2"),
+        ("width;height\n1;2\n", "the column 'width' is missing: expected are width, height; there are width;height"),
+        ("width,height,width\n1,2,3\n", "the column 'width' is there twice"),
+        (POINT + "1,2\n3,x\n", "row 2, column 'height': expected a number that FP32 can hold, got 'x'"),
+        (POINT + "1,2\n,4\n", "row 2, column 'width': expected a number that FP32 can hold, got ''"),
+        (POINT + "1,nan\n", "row 1, column 'height': expected a number that FP32 can hold, got 'nan'"),
+        (POINT + "inf,1\n", "row 1, column 'width': expected a number that FP32 can hold, got 'inf'"),
+        (POINT + "1,1e39\n", "row 1, column 'height': expected a number that FP32 can hold, got '1e39'"),
+        (POINT + "1,1e999\n", "row 1, column 'height': expected a number that FP32 can hold, got '1e999'"),
+        (POINT + "1,null\n", "row 1, column 'height': expected a number that FP32 can hold, got 'null'"),
+        (POINT + "1,1_0\n", "row 1, column 'height': expected a number that FP32 can hold, got '1_0'"),
+        (POINT + "1,0x10\n", "row 1, column 'height': expected a number that FP32 can hold, got '0x10'"),
+        (POINT + "1,\x1d\n", "row 1, column 'height': expected a number that FP32 can hold, got '\\x1d'"),
+        (POINT + "1,2\n3,x\ny,4\n", "row 2, column 'height'"),
+        (POINT + "1,2\n3,4\ny,x\n", "row 3, column 'width'"),
+        (POINT + "1,2\n3\n", "Expected 2 columns, got 1: 3"),
+        (POINT + "1,2\n3,4,5\n", "Expected 2 columns, got 3: 3,4,5"),
+        (b"width,height\n1,\xff\n", "invalid UTF8 data"),
+        (b"width,height,\xff\n1,2,3\n", "'utf-8' codec can't decode byte 0xff"),
+        ("", "Empty CSV file"),
+        ("\n\n", "Empty CSV file"),
+        (POINT, "it has a header, but no rows"),
+        (POINT + "\n\n", "it has a header, but no rows"),
+    ],
+)
+def test_a_faulty_file_is_told(content: bytes | str, said: str, line: Path) -> None:
+    """The sentence names the place and what is expected there, and no file is left."""
+    assert said in refused(line, content)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9223372036854775808",
+        "-9223372036854775809",
+        "1e19",
+        "1.5",
+        "x",
+        "",
+        "nan",
+        "inf",
+        "0xFF",
+        "true",
+        "1e",
+        "1.0.0",
+    ],
+)
+def test_what_is_no_integer_is_told(text: str, line: Path) -> None:
+    """A number that INT64 cannot hold is not rounded, wrapped or cut."""
+    message = refused(line, f"first,second\n1,2\n3,{text}\n", "counter")
+    assert message == f"row 2, column 'second': expected an integer that INT64 can hold, got {text!r}"
+
+
+@pytest.mark.parametrize("late", ["x", "nan", "1e39", ""])
+def test_a_fault_in_a_late_block_is_told_with_its_row(late: str, line: Path) -> None:
+    """Rows are counted over the whole file, and the blocks before the fault leave nothing behind."""
+    # More than twice what pyarrow reads at once.
+    rows, number = 300_000, 250_123
+    lines = ["1.25,2.5\n"] * rows
+    lines[number - 1] = f"1,{late}\n"
+    assert refused(line, POINT + "".join(lines)).startswith(f"row {number}, column 'height': ")
+
+
+def test_a_row_of_another_width_in_a_late_block_is_told(line: Path) -> None:
+    """It is shown, and the blocks before it leave nothing behind."""
+    assert "Expected 2 columns, got 3: 7,8,9" in refused(line, POINT + "1.25,2.5\n" * 300_000 + "7,8,9\n")
+
+
+def test_a_large_file_is_scored_block_by_block(line: Path) -> None:
+    """Every row of every block comes out once and in order, whatever another column holds in them."""
+    rows = 150_000
+    width = list(range(rows))
+    # The first block of it looks like integers, a later one does not.
+    note = [0] * (rows - 1) + ["text"]
+    source = write(line / "in.csv", {"width": width, "height": [0] * rows, "note": note})
+    assert source.stat().st_size > 1 << 20
+    table = scored(line, "line", source, max_batch=4096)
+    assert [float(value) for value in table["value"]] == [number / 2 for number in width]
+
+
+@pytest.mark.parametrize("first", ["1,2\n", ""])
+def test_blank_lines_are_no_rows(first: str, line: Path) -> None:
+    """Not even where a whole block has nothing else."""
+    (line / "in.csv").write_text(POINT + first + "\n" * 3_000_000 + "0,1\n\n")
+    assert scored(line, "line", line / "in.csv") == {"value": ["-2", "-1.25"] if first else ["-1.25"]}
+
+
+def test_an_output_that_exists_is_kept(line: Path) -> None:
+    """Only with `overwrite` another takes its place."""
+    source = write(line / "in.csv", {"width": [1], "height": [2]})
+    target = line / "out.csv"
+    target.write_text("precious")
+    with pytest.raises(ScoreError, match=r"out\.csv exists already: name another file, or allow it with --overwrite"):
+        score("line", source, target, models=line)
+    assert target.read_text() == "precious"
+    score("line", source, target, models=line, overwrite=True)
+    assert read(target) == {"value": ["-2"]}
+
+
+def test_a_fault_keeps_what_would_have_been_overwritten(line: Path) -> None:
+    """The old output is there until a whole new one is."""
+    source = write(line / "in.csv", {"width": [1], "height": ["x"]})
+    target = line / "out.csv"
+    target.write_text("precious")
+    before = sorted(line.iterdir())
+    with pytest.raises(ScoreError, match="row 1"):
+        score("line", source, target, models=line, overwrite=True)
+    assert (target.read_text(), sorted(line.iterdir())) == ("precious", before)
+
+
+@pytest.mark.parametrize(
+    ("place", "overwrite", "said"),
+    [
+        ("gone/out.csv", False, "gone/out.csv: it cannot be written: No such file or directory"),
+        ("in.csv/out.csv", False, "in.csv/out.csv: it cannot be written: Not a directory"),
+        ("folder", True, "folder: it cannot be written: Is a directory"),
+        ("folder", False, "folder exists already"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_told(place: str, said: str, *, overwrite: bool, line: Path) -> None:
+    """The system's reason comes with the output's name, and no part of it is left."""
+    source = write(line / "in.csv", {"width": [1], "height": [2]})
+    (line / "folder").mkdir()
+    before = sorted(line.rglob("*"))
+    with pytest.raises(ScoreError, match=re.escape(said)):
+        score("line", source, line / place, models=line, overwrite=overwrite)
+    assert sorted(line.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("place", "said"), [("gone.csv", "No such file or directory"), ("line", "is a directory")])
+def test_an_input_that_cannot_be_read_is_told(place: str, said: str, line: Path) -> None:
+    """The reason comes with the input's name, and no output is left."""
+    with pytest.raises(ScoreError, match=said) as caught:
+        score("line", line / place, line / "out.csv", models=line)
+    assert caught.value.message.startswith(f"{line / place}: it cannot be read: ")
+    assert not [path for path in line.iterdir() if "out.csv" in path.name]
+
+
+def test_a_damaged_model_scores_nothing(line: Path) -> None:
+    """A file is scored by the same checked model as a request."""
+    damage(line / "line" / "1")
+    source = write(line / "in.csv", {"width": [1], "height": [2]})
+    with pytest.raises(ChecksumError):
+        score("line", source, line / "out.csv", models=line)
+    assert not (line / "out.csv").exists()
+
+
+def test_rows_that_are_no_columns_are_told(tmp_path: Path) -> None:
+    """A model whose rows have no certain width cannot be scored from columns."""
+    publish(tmp_path, "tokens")
+    message = refused(tmp_path, "ids_0\n1\n", "tokens")
+    assert message == "tokens: rows of input 'ids' have shape [-1], which are no columns"
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "kind"),
+    [
+        ("lookup", {"index_0": [0, 7]}, GraphError),
+        ("fixed", {"row_0": [1, 2], "row_1": [1, 2]}, GraphError),
+    ],
+)
+def test_a_model_that_fails_is_told(
+    name: str, columns: Mapping[str, Sequence[object]], kind: type[ModelError], tmp_path: Path
+) -> None:
+    """A failure of onnxruntime comes in our words, and no output is left."""
+    publish(tmp_path, name)
+    source = write(tmp_path / "in.csv", columns)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(kind, match="onnxruntime cannot run the graph"):
+        score(name, source, tmp_path / "out.csv", models=tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_model_of_one_row_is_scored_row_by_row(tmp_path: Path) -> None:
+    """A batch of one is a batch that every model takes."""
+    publish(tmp_path, "fixed")
+    source = write(tmp_path / "in.csv", {"row_0": [1, 2], "row_1": [3, 4]})
+    assert scored(tmp_path, "fixed", source, max_batch=1) == {"same_0": ["1", "2"], "same_1": ["3", "4"]}
+
+
+def test_a_missing_provider_is_told(line: Path) -> None:
+    """It is a setting's fault, not the file's."""
+    with pytest.raises(SettingsError, match="CUDAExecutionProvider"):
+        score("line", line / "in.csv", line / "out.csv", models=line, provider="cuda")
+
+
+def test_more_threads_give_the_same_bits(line: Path) -> None:
+    """How a run is divided does not show in its answers."""
+    source = write(line / "in.csv", {"width": np.linspace(-1, 1, 500).tolist(), "height": [0.1] * 500})
+    one = scored(line, "line", source, threads=1)
+    assert scored(line, "line", source, threads=2, overwrite=True) == one
