@@ -163,9 +163,11 @@ def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
 
     @app.get("/v1/models/{name}", tags=["models"], summary="State of a model; version 1")
     async def status(name: str) -> dict[str, Any]:
-        model = catalog.find(name)
-        versions = [{"version": str(model.manifest.version), "state": "AVAILABLE", "status": {"error_code": "OK"}}]
-        return {"name": name, "ready": True, "model_version_status": versions}
+        entry = catalog.entry(name)
+        ready = entry.state == "READY"
+        status = {"error_code": "OK" if ready else "FAILED_PRECONDITION", "error_message": entry.reason}
+        versions = [{"version": entry.version, "state": "AVAILABLE" if ready else "END", "status": status}]
+        return {"name": name, "ready": ready, "model_version_status": versions}
 
     @app.get("/v2/models/{name}/versions/{number}", tags=["models"], summary="Inputs and outputs of a version")
     @app.get("/v2/models/{name}", tags=["models"], summary="Inputs and outputs of a model")

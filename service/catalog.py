@@ -96,24 +96,21 @@ class Catalog:
         model = self._served.get(name)
         if model is not None and version in (None, str(model.manifest.version)):
             return model
+        entry = self.entry(name)
+        if version not in (None, entry.version):
+            raise UnknownVersionError(f"{name} is served in version {entry.version}, not in {version!r}")
+        raise NotReadyError(f"{name} version {entry.version} is not served: {entry.reason or 'it is being loaded'}")
+
+    def entry(self, name: str) -> IndexEntry:
+        """The state of a model's selected version, with why it does not answer; raises `UnknownModelError`."""
         if name not in self._selected:
             raise UnknownModelError(f"no model {name!r} is served: the models are {', '.join(self._selected)}")
-        selected = self._selected[name]
-        if version not in (None, str(selected)):
-            raise UnknownVersionError(f"{name} is served in version {selected}, not in {version!r}")
-        raise NotReadyError(f"{name} version {selected} is not served: {self._refused.get(name, 'it is being loaded')}")
+        state: Literal["READY", "UNAVAILABLE"] = "READY" if name in self._served else "UNAVAILABLE"
+        return IndexEntry(name, str(self._selected[name]), state, self._refused.get(name, ""))
 
     def index(self) -> list[IndexEntry]:
-        """Every selected version, with its state and why it does not answer."""
-        return [
-            IndexEntry(
-                name,
-                str(version),
-                "READY" if name in self._served else "UNAVAILABLE",
-                self._refused.get(name, ""),
-            )
-            for name, version in self._selected.items()
-        ]
+        """Every selected version with its state."""
+        return [self.entry(name) for name in self._selected]
 
     async def close(self) -> None:
         """Answer what waits, refuse what comes."""
@@ -128,7 +125,7 @@ class Catalog:
             stored.graph,
             stored.manifest,
             stored.golden,
-            str(stored.folder),
+            stored.graph_path,
             provider=settings.provider,
             threads=settings.threads,
         )

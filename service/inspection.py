@@ -41,7 +41,7 @@ def _inspect_version(folder: Path) -> Finding:
     title = f"{folder.resolve().parent.name} version {folder.resolve().name}"
     try:
         stored = open_version(folder)
-        Runtime(stored.graph, stored.manifest, stored.golden, str(stored.folder))
+        Runtime(stored.graph, stored.manifest, stored.golden, stored.graph_path)
     except ForwardpassError as error:
         return Finding(f"{title}\n  NOT SOUND  {error.message}", sound=False)
     manifest = stored.manifest

@@ -98,7 +98,7 @@ class Metrics:
         self.models: dict[Version, ModelStats] = {}
         self.ready: Callable[[], bool] = lambda: False
         self.unrouted: Counter[str] = Counter()
-        """Requests that named no served model, by error code."""
+        """Requests that reached no model, by error code."""
         self._registry = CollectorRegistry()
         self._registry.register(_Families(self))
         ProcessCollector(registry=self._registry)
@@ -132,8 +132,13 @@ class _Families(Collector):
         )
         invalid = CounterMetricFamily(
             "forwardpass_invalid_requests",
-            "Prediction requests refused for what they contain, by error code; without a model where none was found.",
+            "Prediction requests refused for what they contain, by error code.",
             labels=["model", "version", "code"],
+        )
+        unrouted = CounterMetricFamily(
+            "forwardpass_unrouted_requests",
+            "Prediction requests for a model that is unknown or not ready, by error code.",
+            labels=["code"],
         )
         for version, stats in self._metrics.models.items():
             for (protocol, outcome), count in stats.requests.items():
@@ -141,8 +146,8 @@ class _Families(Collector):
             for code, count in stats.invalid.items():
                 invalid.add_metric([*version, code], count)
         for code, count in self._metrics.unrouted.items():
-            invalid.add_metric(["", "", code], count)
-        return requests, invalid
+            unrouted.add_metric([code], count)
+        return requests, invalid, unrouted
 
     def _durations(self) -> Iterable[Metric]:
         total = HistogramMetricFamily(

@@ -2,6 +2,7 @@
 
 import math
 import re
+from asyncio import CancelledError
 from dataclasses import asdict
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -60,7 +61,7 @@ class Predictor:
             return error_reply(error)
         stats = model.stats
         stats.in_flight += 1
-        outcome = "cancelled"
+        outcome = "failed"
         try:
             reply = await _answer(model, call)
             outcome = "ok"
@@ -69,6 +70,9 @@ class Predictor:
             if outcome == "invalid":
                 stats.invalid[error.code] += 1
             reply = error_reply(error)
+        except CancelledError:
+            outcome = "cancelled"
+            raise
         finally:
             stats.in_flight -= 1
             stats.requests[call.protocol, outcome] += 1

@@ -55,7 +55,7 @@ def score(  # noqa: PLR0913  # a model, two files, and how to run
     """
     stored = open_version(_find(models, model))
     manifest = stored.manifest
-    runtime = Runtime(stored.graph, manifest, stored.golden, str(stored.folder), provider=provider, threads=threads)
+    runtime = Runtime(stored.graph, manifest, stored.golden, stored.graph_path, provider=provider, threads=threads)
     columns = _columns(manifest)
     blocks = _read(source, columns)
     rows = 0
@@ -99,7 +99,14 @@ def _columns(manifest: ModelManifest) -> list[Column]:
             )
         names = [feature.name for feature in spec.features or ()]
         columns += [Column(name, spec) for name in names or [f"{spec.name}_{i}" for i in range(spec.row_shape[0])]]
+    _refuse_twins([column.name for column in columns], f"{manifest.name} takes")
     return columns
+
+
+def _refuse_twins(names: list[str], who: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ScoreError(f"{who} two columns {name!r}, which a file cannot tell apart")
 
 
 def _read(source: Path, columns: list[Column]) -> Iterator[pa.RecordBatch]:
@@ -185,18 +192,19 @@ def _run(runtime: Runtime, arrays: tuple[Array, ...], max_batch: int) -> tuple[A
 
 def _named_outputs(manifest: ModelManifest, outputs: tuple[Array, ...]) -> dict[str, object]:
     """The columns of the output file. Floats become doubles, which HTTP's JSON shows too."""
-    named: dict[str, object] = {}
+    named: list[tuple[str, object]] = []
     for (spec, label), output in zip(manifest.output_columns, outputs, strict=True):
         flat = output.reshape(len(output), -1)
         values = flat.astype(np.float64) if flat.dtype.kind == "f" else flat
         if flat.shape[1] == 1:
-            named[spec.name] = values[:, 0]
+            named.append((spec.name, values[:, 0]))
         else:
             suffixes = spec.labels or range(flat.shape[1])
-            named |= {f"{spec.name}_{suffix}": values[:, i] for i, suffix in enumerate(suffixes)}
+            named += [(f"{spec.name}_{suffix}", values[:, i]) for i, suffix in enumerate(suffixes)]
         if label is not None:
-            named[label] = labels_of(spec, output)
-    return named
+            named.append((label, labels_of(spec, output)))
+    _refuse_twins([name for name, _ in named], f"{manifest.name} gives")
+    return dict(named)
 
 
 @contextmanager

@@ -19,6 +19,11 @@ class StoredVersion:
     """The ONNX file: the very bytes that were checked, so that no later change of the file matters."""
     golden: Golden
 
+    @property
+    def graph_path(self) -> str:
+        """Where the ONNX file lies, for whoever has to name it."""
+        return str(self.folder / ONNX_FILE)
+
 
 def find_versions(root: Path) -> dict[str, list[int]]:
     """The versions that lie in `root`, by model name, ascending; other folders and files are passed over."""
@@ -42,13 +47,11 @@ def open_version(folder: Path) -> StoredVersion:
     Raises `ManifestError` for a manifest that is missing or not that of this folder, `ChecksumError` for a file
     that is missing, leads out of the folder, or is not the one described.
     """
-    folder = folder.resolve()
     manifest = ModelManifest.parse(_read(folder, MANIFEST_FILE), str(folder / MANIFEST_FILE))
-    if (folder.parent.name, folder.name) != (manifest.name, str(manifest.version)):
+    place = "/".join(folder.resolve().parts[-2:])
+    if place != f"{manifest.name}/{manifest.version}":
         claim = f"{manifest.name}/{manifest.version}"
-        raise ManifestError(
-            f"{folder / MANIFEST_FILE}: it describes {claim}, but lies in {folder.parent.name}/{folder.name}"
-        )
+        raise ManifestError(f"{folder / MANIFEST_FILE}: it describes {claim}, but lies in {place}")
     for name in (ONNX_FILE, GOLDEN_FILE):
         if name not in manifest.files:
             raise ManifestError(f"{folder / MANIFEST_FILE}: files: {name} is missing")
@@ -72,7 +75,7 @@ def _read(folder: Path, name: str) -> bytes:
     path = folder / name
     fault = ManifestError if name == MANIFEST_FILE else ChecksumError
     # `Path.resolve` raises where links lead in a circle; this leaves them to be found when the file is read.
-    if Path(os.path.realpath(path)).parent != folder:
+    if Path(os.path.realpath(path)).parent != folder.resolve():
         raise fault(f"{path}: it is a link that leads out of the version's folder")
     try:
         return path.read_bytes()

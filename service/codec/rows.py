@@ -68,10 +68,10 @@ class RowsCodec:
         """
         columns = self._manifest.output_columns
         if len(columns) == 1 and columns[0][1] is None:
-            return msgspec.json.encode({"predictions": _values(outputs[0])})
+            return msgspec.json.encode({"predictions": _values(columns[0][0], outputs[0])})
         named: dict[str, list[Any]] = {}
         for (spec, label), array in zip(columns, outputs, strict=True):
-            named[spec.name] = _values(array)
+            named[spec.name] = _values(spec, array)
             if spec.labels is not None and label is not None:
                 if array.shape[-1] == len(spec.labels):
                     named[spec.name] = [dict(zip(spec.labels, row, strict=True)) for row in array.tolist()]
@@ -147,7 +147,7 @@ def _json_type(spec: TensorSpec, shape: tuple[int, ...]) -> Any:  # noqa: ANN401
     return nested_lists(tensors.element_type(spec.datatype), len(shape))
 
 
-def _values(array: Array) -> list[Any]:
+def _values(spec: TensorSpec, array: Array) -> list[Any]:
     """One value a row: a number where a row holds just one."""
-    values: list[Any] = (array.reshape(-1) if array.shape[1:] == (1,) else array).tolist()
+    values: list[Any] = (array.reshape(-1) if spec.row_shape == (1,) else array).tolist()
     return values

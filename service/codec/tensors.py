@@ -103,7 +103,7 @@ def is_finite(array: Array) -> bool:
 def labels_of(spec: TensorSpec, array: Array) -> list[str]:
     """The label of each row: of its largest column, or of a single probability above one half the second."""
     labels = spec.labels or ()
-    if array.shape[-1] == 1:
+    if spec.shape[-1] == 1:
         return [labels[probability > 0.5] for probability in array.reshape(-1).tolist()]  # noqa: PLR2004  # evens
     return [labels[column] for column in array.argmax(axis=-1).tolist()]
 

@@ -80,7 +80,9 @@ def exchange(client: httpx.Client, *pieces: bytes) -> bytes:
             {
                 "name": "line",
                 "ready": True,
-                "model_version_status": [{"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK"}}],
+                "model_version_status": [
+                    {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+                ],
             },
         ),
     ],
@@ -195,7 +197,6 @@ def test_a_server_with_a_damaged_model_is_not_ready(hurt: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/v1/models/vote"),
         ("GET", "/v2/models/vote"),
         ("GET", "/v2/models/vote/manifest"),
         ("POST", "/v1/models/vote:predict"),
@@ -207,6 +208,14 @@ def test_a_damaged_model_says_when_to_come_again(method: str, path: str, hurt: h
     reply = hurt.request(method, path)
     assert error(reply, 503, "model_not_ready").startswith("vote version 1 is not served: ")
     assert reply.headers["retry-after"] == "1"
+
+
+def test_the_state_of_a_damaged_model_says_why_it_does_not_answer(hurt: httpx.Client) -> None:
+    """Version 1's status is there for a model that is not: that is what it is asked for."""
+    content = hurt.get("/v1/models/vote").json()
+    (version,) = content["model_version_status"]
+    assert (content["ready"], version["state"]) == (False, "END")
+    assert "model.onnx" in version["status"]["error_message"]
 
 
 def test_metrics_are_served(client: httpx.Client) -> None:

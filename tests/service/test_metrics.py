@@ -14,6 +14,7 @@ NAMES = {
     "forwardpass_ready": "gauge",
     "forwardpass_requests": "counter",
     "forwardpass_invalid_requests": "counter",
+    "forwardpass_unrouted_requests": "counter",
     "forwardpass_request_duration_seconds": "histogram",
     "forwardpass_phase_duration_seconds": "histogram",
     "forwardpass_batch_rows": "histogram",
@@ -70,14 +71,12 @@ def test_requests_are_counted_by_model_version_protocol_and_outcome() -> None:
 
 
 def test_invalid_requests_are_counted_by_code() -> None:
-    """A request that found no model is counted without one."""
+    """A request that reached no model is counted apart from those that a model refused."""
     metrics = Metrics()
     metrics.model("line", 1).invalid["shape_mismatch"] += 2
     metrics.unrouted["unknown_model"] += 3
-    assert samples(metrics, "forwardpass_invalid_requests", "_total") == {
-        ("shape_mismatch", "line", "1"): 2,
-        ("unknown_model", "", ""): 3,
-    }
+    assert samples(metrics, "forwardpass_invalid_requests", "_total") == {("shape_mismatch", "line", "1"): 2}
+    assert samples(metrics, "forwardpass_unrouted_requests", "_total") == {("unknown_model",): 3}
 
 
 def test_gauges_show_the_moment_of_the_scrape() -> None:
@@ -164,7 +163,7 @@ def test_any_label_survives_the_page(name: str) -> None:
     """Quotes, backslashes and line ends in a value do not break the format."""
     metrics = Metrics()
     metrics.unrouted[name] += 1
-    assert samples(metrics, "forwardpass_invalid_requests", "_total") == {(name, "", ""): 1}
+    assert samples(metrics, "forwardpass_unrouted_requests", "_total") == {(name,): 1}
 
 
 def test_a_page_of_ten_models_stays_small() -> None:

@@ -77,7 +77,7 @@ def test_a_version_is_opened_through_links(tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(tmp_path / "store")
     (folder / GRAPH).rename(folder / "data.bin")
     (folder / GRAPH).symlink_to("data.bin")
-    assert open_version(tmp_path / "models" / "line" / "1").folder == folder
+    assert open_version(tmp_path / "models" / "line" / "1").graph == (folder / "data.bin").read_bytes()
 
 
 @pytest.mark.parametrize("file", [GRAPH, GOLDEN])

@@ -385,7 +385,7 @@ def test_one_unlabelled_output_is_plain(data: st.DataObject, rows: int) -> None:
             return [written(inner) for inner in value]
         return value if math.isfinite(value) else None
 
-    plain = array.reshape(-1) if array.shape[1:] == (1,) else array
+    plain = array.reshape(-1) if spec.row_shape == (1,) else array
     # Compared as text, in which -0.0 is not 0.0 and True is not 1.
     assert repr(predictions([spec], array)) == repr(written(plain.tolist()))
 
