@@ -29,7 +29,7 @@ test: $(SERVICE)/installed $(TESTS)/installed
 	$(TESTS)/bin/pytest
 
 bench-startup: $(SERVICE)/installed
-	$(SERVICE)/bin/python benchmarks/startup.py
+	$(SERVICE)/bin/python -m benchmarks.startup
 
 train: $(TESTS)/installed
 	$(TESTS)/bin/forwardpass train

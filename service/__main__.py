@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import socket
 import sys
@@ -21,23 +22,23 @@ from service.errors import ForwardpassError, SettingsError
 
 logger = logging.getLogger("service")
 
-SUCCESS, FAILURE, USAGE = 0, 1, 2
+SUCCESS, FAILURE, USAGE, SIGNALLED = 0, 1, 2, 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 2 called wrongly."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["train"]:
-        return _train(arguments[1:])
-    options = _parser().parse_args(arguments)
     try:
+        if arguments[:1] == ["train"]:
+            return _train(arguments[1:])
+        options = _parser().parse_args(arguments)
         status: int = options.command(options)
     except SettingsError as error:
         return _complain(error.message, USAGE)
     except ForwardpassError as error:
         return _complain(error.message, FAILURE)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return SIGNALLED + signal.SIGINT
     return status
 
 
@@ -81,9 +82,9 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    # Both before a model is loaded, when uvicorn does not listen for signals yet, and after uvicorn's own
-    # orderly end, which raises the signal once more: stopping on request is no failure.
-    signal.signal(signal.SIGTERM, _stop)
+    # Before uvicorn listens for signals nothing is in flight; after its orderly end it raises the signal again.
+    signal.signal(signal.SIGTERM, _exit_at_once)
+    signal.signal(signal.SIGINT, _exit_at_once)
     settings = _settings(options)
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
@@ -91,6 +92,7 @@ def _serve(options: argparse.Namespace) -> int:
     for name in unknown_variables():
         logger.warning("%s is no setting: is it misspelt?", name)
 
+    _require("onnxruntime", "cpu")
     import uvicorn
 
     from service.app import create_app
@@ -124,24 +126,30 @@ def _serve(options: argparse.Namespace) -> int:
     return SUCCESS
 
 
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(SUCCESS)
+def _exit_at_once(number: int, _frame: FrameType | None) -> NoReturn:
+    """End with success where the server was asked to stop. An exception could be lost in what it interrupts."""
+    os._exit(SUCCESS if number == signal.SIGTERM else SIGNALLED + number)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise SettingsError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        # The system's own words; a name that is not found has none, its number being of another kind.
+        reason = os.strerror(number) if number and number > 0 else error
+        raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
 def _score(options: argparse.Namespace) -> int:
-    if find_spec("pyarrow") is None:
-        return _complain("scoring files needs another extra: pip install 'forwardpass[cpu,batch]'", USAGE)
+    _require("onnxruntime", "cpu")
+    _require("pyarrow", "cpu,batch")
     from service.score import score
 
     settings = _settings(options)
+    # As an exception, so that no part of a file stays behind.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(SIGNALLED + number))
     summary = score(
         options.model,
         options.input,
@@ -157,6 +165,7 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    _require("onnxruntime", "cpu")
     from service.inspection import inspect
 
     findings = inspect(options.path or load_settings().models)
@@ -165,11 +174,18 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    if find_spec("torch") is None:
-        return _complain("training needs another extra: pip install 'forwardpass[cpu,training]'", USAGE)
+    _require("torch", "cpu,training")
     from training.__main__ import main as train
 
     return train(arguments)
+
+
+def _require(library: str, extras: str) -> None:
+    """Raise `SettingsError` where an extra that a command needs is not installed."""
+    if find_spec(library) is None:
+        raise SettingsError(
+            f"this command needs {library}, which is not installed: pip install 'forwardpass[{extras}]'"
+        )
 
 
 def _complain(sentence: str, status: int) -> int:

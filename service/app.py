@@ -1,5 +1,6 @@
 """The FastAPI application: it routes; the answers come from the rooms behind it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -17,7 +18,15 @@ from starlette.types import Receive, Scope, Send
 
 from service.catalog import Catalog
 from service.config import Settings
-from service.errors import ForwardpassError, InternalError, MethodError, NotReadyError, PathError, TooLargeError
+from service.errors import (
+    DrainingError,
+    ForwardpassError,
+    InternalError,
+    MethodError,
+    NotReadyError,
+    PathError,
+    TooLargeError,
+)
 from service.manifest import TensorSpec
 from service.metrics import CONTENT_TYPE, Metrics
 from service.openapi import prediction_paths
@@ -40,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        catalog.load()
+        catalog.load(asyncio.get_running_loop())
         yield
         await catalog.close()
 
@@ -62,6 +71,10 @@ def create_app(settings: Settings) -> FastAPI:
     def openapi() -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         # First what most readers come for.
+        for path in document["paths"].values():
+            for operation in path.values():
+                # FastAPI's own: what a path here takes are strings, which are always valid.
+                operation["responses"].pop("422", None)
         predictions = prediction_paths((model.manifest, model.golden) for model in catalog.served)
         document["paths"] = predictions | document["paths"]
         return document
@@ -92,35 +105,35 @@ class _Prediction:
             # Said here: a route that takes only POST would leave the others to `/v1/models/{name}`.
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         try:
-            body = await self._read(request)
-        except TooLargeError as error:
-            await _response(error_reply(error))(scope, receive, send)
-            return
+            reply = await self._predictor.answer(await self._read(request))
         except ClientDisconnect:
             return
-        call = Call(
+        except asyncio.CancelledError:
+            # uvicorn's way to say that the time for requests in flight is over.
+            reply = error_reply(DrainingError("the server stopped before this request was answered"))
+        await _response(reply)(scope, receive, send)
+
+    async def _read(self, request: Request) -> Call:
+        return Call(
             self._protocol,
             request.path_params["model"],
             request.path_params.get("version"),
-            body,
+            await self._read_body(request),
             request.headers.get("content-encoding"),
             request.headers.get(JSON_LENGTH_HEADER),
         )
-        await _response(await self._predictor.answer(call))(scope, receive, send)
 
-    async def _read(self, request: Request) -> bytes:
-        announced = request.headers.get("content-length", "0")
-        chunks: list[bytes] = []
-        size = int(announced) if announced.isdecimal() else 0
-        if size <= self._max_body:
-            size = 0
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > self._max_body:
-                    break
-                chunks.append(chunk)
-        if size > self._max_body:
-            raise TooLargeError(f"the body has more than the {self._max_body} bytes that the server takes")
+    async def _read_body(self, request: Request) -> bytes:
+        too_large = TooLargeError(f"the body has more than the {self._max_body} bytes that the server takes")
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_body:
+            raise too_large
+        size, chunks = 0, []
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > self._max_body:
+                raise too_large
+            chunks.append(chunk)
         return b"".join(chunks)
 
 

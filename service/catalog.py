@@ -1,6 +1,8 @@
 """The models that are served: it owns each one's runtime, codecs and batcher."""
 
+import asyncio
 import logging
+import os
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -51,7 +53,7 @@ class Catalog:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         root = settings.models
-        if not root.is_dir():
+        if not os.path.isdir(root):  # noqa: PTH112  # which is false, not an error, for a name that is too long
             raise SettingsError(f"models is {root}, which is no folder")
         require_provider(settings.provider)
         self._settings = settings
@@ -61,13 +63,12 @@ class Catalog:
             raise SettingsError(f"models is {root}, which holds no folder <name>/<version>")
         self._served: dict[str, ServedModel] = {}
         self._refused: dict[str, str] = {}
-        self._draining = False
         metrics.ready = lambda: self.ready
 
     @property
     def ready(self) -> bool:
         """Whether every selected model answers."""
-        return not self._draining and len(self._served) == len(self._selected)
+        return len(self._served) == len(self._selected)
 
     @property
     def names(self) -> list[str]:
@@ -79,14 +80,18 @@ class Catalog:
         """The versions that answer."""
         return list(self._served.values())
 
-    def load(self) -> None:
-        """Load every selected version."""
+    def load(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Load every selected version, to be served on `loop`."""
         for name, version in self._selected.items():
             try:
-                self._served[name] = self._load(name, version)
+                self._served[name] = self._load(name, version, loop)
             except ModelError as error:
                 self._refused[name] = error.message
                 logger.error("%s version %d is not served: %s", name, version, error.message)  # noqa: TRY400  # no trace
+            except Exception as error:
+                # Whatever a damaged model brings up, the others are served.
+                self._refused[name] = f"it cannot be loaded: {error}"
+                logger.exception("%s version %d is not served", name, version)
 
     def find(self, name: str, version: str | None = None) -> ServedModel:
         """The model that answers under this name, in its latest version where none is named.
@@ -114,11 +119,9 @@ class Catalog:
 
     async def close(self) -> None:
         """Answer what waits, refuse what comes."""
-        self._draining = True
-        for model in self._served.values():
-            await model.batcher.close()
+        await asyncio.gather(*(model.batcher.close() for model in self._served.values()))
 
-    def _load(self, name: str, version: int) -> ServedModel:
+    def _load(self, name: str, version: int, loop: asyncio.AbstractEventLoop) -> ServedModel:
         settings = self._settings
         stored = open_version(settings.models / name / str(version))
         runtime = Runtime(
@@ -136,8 +139,10 @@ class Catalog:
             runtime.run_batch,
             runtime.join,
             stats,
+            loop,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
+            batch_seconds=seconds,
             inline=inline,
         )
         stats.queue_rows = lambda: batcher.waiting_rows
@@ -150,4 +155,6 @@ class Catalog:
             "on the event loop" if inline else "on a thread of its own",
         )
         manifest = stored.manifest
-        return ServedModel(manifest, stored.golden, InferCodec(manifest), RowsCodec(manifest), batcher, stats)
+        # No request may have more rows than may wait: so none is refused for ever.
+        infer, rows = InferCodec(manifest, settings.max_queue), RowsCodec(manifest, settings.max_queue)
+        return ServedModel(manifest, stored.golden, infer, rows, batcher, stats)

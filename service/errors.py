@@ -1,7 +1,7 @@
 """The errors, in the order in which settings, a model and a request can meet them.
 
-Every class carries its `code` (stable, listed in the README) and its HTTP `status` as plain data;
-nothing here knows how an error is sent.
+Every class carries its stable `code` and the HTTP `status` it has as a reply, as plain data; nothing here knows
+how an error is sent. The README lists those that a caller can get.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,6 @@ class ModelError(ForwardpassError):
     """A model cannot be served as it lies on disk."""
 
     code = "invalid_model"
-    status = 503
 
 
 class ManifestError(ModelError):
@@ -228,7 +227,7 @@ class QueueFullError(UnavailableError):
 
 
 class DrainingError(UnavailableError):
-    """The server is stopping."""
+    """The model is being taken out of service, or the server is stopping."""
 
     code = "draining"
 

@@ -1,5 +1,6 @@
 """What a model offers and whether it is sound, as text that a person reads at a glance."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 from service.errors import ForwardpassError, ModelError
 from service.manifest import VARIABLE, ModelManifest, TensorSpec
 from service.runtime import Runtime, describe
-from service.store import find_versions, is_version_folder, open_version
+from service.store import absolute, find_versions, is_version_folder, open_version
 
 _NAMES_SHOWN = 6
 
@@ -24,21 +25,22 @@ def inspect(path: Path) -> list[Finding]:
 
     Raises `ModelError` where there is nothing of the kind at `path`.
     """
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113  # false, not an error, for a name that is too long
         return [_inspect_graph(path)]
-    if is_version_folder(path):
-        return [_inspect_version(path)]
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  # the same
+        if is_version_folder(path):
+            return [_inspect_version(path)]
+        whole = absolute(path)
         models = find_versions(path)
         folders = [path / name / str(version) for name, versions in models.items() for version in versions]
-        folders = folders or [path / str(version) for version in find_versions(path.parent).get(path.name, [])]
+        folders = folders or [path / str(version) for version in find_versions(whole.parent).get(whole.name, [])]
         if folders:
             return [_inspect_version(folder) for folder in folders]
     raise ModelError(f"{path}: expected an ONNX file, or a folder with versions, <name>/<version>/manifest.json")
 
 
 def _inspect_version(folder: Path) -> Finding:
-    title = f"{folder.resolve().parent.name} version {folder.resolve().name}"
+    title = " version ".join(absolute(folder).parts[-2:])
     try:
         stored = open_version(folder)
         Runtime(stored.graph, stored.manifest, stored.golden, stored.graph_path)
@@ -101,7 +103,7 @@ def _figures(figures: dict[str, float]) -> str:
 
 def _notes(manifest: ModelManifest) -> Iterator[str]:
     first = manifest.inputs[0]
-    if first.shape and first.shape[0] != VARIABLE:
+    if first.shape[0] != VARIABLE:
         yield (
             f"the batch dimension is fixed at {first.shape[0]}, so requests cannot be batched: export it free, "
             'with dynamic_shapes=({0: "batch"},) of torch.onnx.export'

@@ -78,6 +78,11 @@ class ModelStats:
         self.batch_rows = Histogram(ROWS)
         self.queue_rows: Callable[[], int] = lambda: 0
 
+    def end(self, protocol: str, outcome: str) -> None:
+        """Count the end of a request in flight."""
+        self.in_flight -= 1
+        self.requests[protocol, outcome] += 1
+
     def count_batch(self, rows: int, seconds: float) -> None:
         """Count one batch that was computed."""
         self.batch_rows.observe(rows)
@@ -127,7 +132,7 @@ class _Families(Collector):
     def _requests(self) -> Iterable[Metric]:
         requests = CounterMetricFamily(
             "forwardpass_requests",
-            "Prediction requests that ended, by outcome.",
+            "Prediction requests that reached a model and ended, by outcome.",
             labels=["model", "version", "protocol", "outcome"],
         )
         invalid = CounterMetricFamily(
@@ -152,7 +157,7 @@ class _Families(Collector):
     def _durations(self) -> Iterable[Metric]:
         total = HistogramMetricFamily(
             "forwardpass_request_duration_seconds",
-            "Time from the whole body read to the reply written, of requests answered.",
+            "Time from the whole body read to the reply encoded, of successful requests.",
             labels=["model", "version"],
         )
         phases = HistogramMetricFamily(

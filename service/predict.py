@@ -1,8 +1,9 @@
 """One prediction: a request as a value in, a reply as a value out. It knows neither sockets nor a framework."""
 
+import logging
 import math
 import re
-from asyncio import CancelledError
+from asyncio import CancelledError, Future
 from dataclasses import asdict
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -12,8 +13,10 @@ import msgspec
 from service.catalog import Catalog, ServedModel
 from service.codec.oip import InferRequest
 from service.codec.tensors import Array, Inputs
-from service.errors import BinaryError, EncodingError, ForwardpassError, RequestError, UnavailableError
-from service.metrics import Metrics
+from service.errors import BinaryError, EncodingError, ForwardpassError, InternalError, RequestError, UnavailableError
+from service.metrics import Metrics, ModelStats
+
+logger = logging.getLogger(__name__)
 
 Protocol = Literal["v1", "v2"]
 
@@ -45,6 +48,46 @@ class Reply(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Pending:
+    """A valid request whose rows are in the queue; `future` is done when they are computed."""
+
+    __slots__ = ("_began", "_model", "_protocol", "_request", "future")
+
+    def __init__(
+        self,
+        model: ServedModel,
+        protocol: Protocol,
+        request: InferRequest | Inputs,
+        future: "Future[tuple[Array, ...]]",
+        began: float,
+    ) -> None:
+        self._model = model
+        self._protocol: Protocol = protocol
+        self._request = request
+        self._began = began
+        self.future = future
+
+    def finish(self) -> Reply:
+        """The reply, once `future` is done; to be called once."""
+        stats = self._model.stats
+        try:
+            outputs = self.future.result()
+            computed = perf_counter()
+            reply = _encode(self._model, self._request, outputs)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
+            return _failure(stats, self._protocol, error)
+        ended = perf_counter()
+        stats.encode.observe(ended - computed)
+        stats.duration.observe(ended - self._began)
+        stats.end(self._protocol, "ok")
+        return reply
+
+    def abandon(self) -> None:
+        """Let go of a request that nobody waits for any more; instead of `finish`."""
+        self.future.cancel()
+        self._model.stats.end(self._protocol, "cancelled")
+
+
 class Predictor:
     """Answers prediction requests with the models of a catalog."""
 
@@ -53,30 +96,37 @@ class Predictor:
         self._metrics = metrics
 
     async def answer(self, call: Call) -> Reply:
-        """The reply to a request; whatever is wrong with it or with the model is a reply too."""
+        """The reply to a request; whatever is wrong with it, with the model or with the server is a reply too."""
+        begun = self.begin(call)
+        if isinstance(begun, Reply):
+            return begun
+        try:
+            await begun.future
+        except CancelledError:
+            begun.abandon()
+            raise
+        except Exception:  # noqa: BLE001, S110  # `finish` tells it
+            pass
+        return begun.finish()
+
+    def begin(self, call: Call) -> Reply | Pending:
+        """Decode a request and queue its rows; a reply at once where it cannot be."""
         try:
             model = self._catalog.find(call.model, call.version)
         except ForwardpassError as error:
             self._metrics.unrouted[error.code] += 1
             return error_reply(error)
-        stats = model.stats
-        stats.in_flight += 1
-        outcome = "failed"
+        began = perf_counter()
+        model.stats.in_flight += 1
         try:
-            reply = await _answer(model, call)
-            outcome = "ok"
-        except ForwardpassError as error:
-            outcome = _outcome(error)
-            if outcome == "invalid":
-                stats.invalid[error.code] += 1
-            reply = error_reply(error)
-        except CancelledError:
-            outcome = "cancelled"
-            raise
-        finally:
-            stats.in_flight -= 1
-            stats.requests[call.protocol, outcome] += 1
-        return reply
+            request = _decode(model, call)
+            inputs = request if isinstance(request, Inputs) else request.inputs
+            model.stats.decode.observe(perf_counter() - began)
+            key = tuple(array.shape[1:] for array in inputs.arrays)
+            future = model.batcher.submit(inputs.arrays, inputs.rows, key)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
+            return _failure(model.stats, call.protocol, error)
+        return Pending(model, call.protocol, request, future, began)
 
 
 def error_reply(error: ForwardpassError) -> Reply:
@@ -91,26 +141,9 @@ def error_reply(error: ForwardpassError) -> Reply:
     return Reply(error.status, msgspec.json.encode(content), headers=headers)
 
 
-async def _answer(model: ServedModel, call: Call) -> Reply:
-    stats = model.stats
-    began = perf_counter()
-    if call.content_encoding not in (None, "", "identity"):
-        raise EncodingError(f"the body is encoded as {call.content_encoding!r}: send it as it is")
-    request = _decode(model, call)
-    inputs = request if isinstance(request, Inputs) else request.inputs
-    decoded = perf_counter()
-    stats.decode.observe(decoded - began)
-    key = tuple(array.shape[1:] for array in inputs.arrays)
-    outputs = await model.batcher.submit(inputs.arrays, inputs.rows, key)
-    computed = perf_counter()
-    reply = _encode(model, request, outputs)
-    ended = perf_counter()
-    stats.encode.observe(ended - computed)
-    stats.duration.observe(ended - began)
-    return reply
-
-
 def _decode(model: ServedModel, call: Call) -> InferRequest | Inputs:
+    if call.content_encoding and call.content_encoding.lower() != "identity":
+        raise EncodingError(f"the body is encoded as {call.content_encoding!r}: send it as it is")
     if call.protocol == "v1":
         return model.rows.decode(call.body)
     if call.json_length is None:
@@ -131,8 +164,15 @@ def _encode(model: ServedModel, request: InferRequest | Inputs, outputs: tuple[A
     return Reply(200, body, BINARY_TYPE, ((JSON_LENGTH_HEADER, str(json_length)),))
 
 
-def _outcome(error: ForwardpassError) -> str:
-    """The error's class as a metric counts it."""
+def _failure(stats: ModelStats, protocol: Protocol, error: Exception) -> Reply:
+    """The reply to a request that failed, counted."""
+    if not isinstance(error, ForwardpassError):
+        logger.error("the server failed on a request", exc_info=error)
+        error = InternalError("the server failed on this request; its log says why")
     if isinstance(error, RequestError):
-        return "invalid"
-    return "refused" if isinstance(error, UnavailableError) else "failed"
+        outcome = "invalid"
+        stats.invalid[error.code] += 1
+    else:
+        outcome = "refused" if isinstance(error, UnavailableError) else "failed"
+    stats.end(protocol, outcome)
+    return error_reply(error)

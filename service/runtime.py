@@ -4,12 +4,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 
 from service.codec.tensors import DTYPES, Array
-from service.errors import GoldenError, GraphError, SettingsError
+from service.errors import ComputeError, GoldenError, GraphError, SettingsError
 from service.manifest import GOLDEN_TOLERANCE, VARIABLE, Datatype, Golden, ModelManifest, TensorSpec
 
 # Read by onnxruntime when it is imported: its Linux wheels report their use to their maker otherwise.
@@ -39,22 +38,6 @@ _DATATYPES: dict[str, Datatype] = {
 _TIMED_RUNS = 5
 
 
-class RowRange(Protocol):
-    """Some rows of one request's arrays."""
-
-    @property
-    def payload(self) -> Arrays:
-        """The arrays, all rows of the request."""
-
-    @property
-    def start(self) -> int:
-        """The first row."""
-
-    @property
-    def stop(self) -> int:
-        """The row after the last."""
-
-
 class Runtime:
     """A loaded graph that computes batches, proven on the model's golden rows where it has any.
 
@@ -75,6 +58,7 @@ class Runtime:
         threads: int = 1,
     ) -> None:
         self._session = _open_session(graph, where, provider, threads)
+        self._where = where
         self._inputs = [spec.name for spec in manifest.inputs]
         self._outputs = [spec.name for spec in manifest.outputs]
         _compare(self._session.get_inputs(), manifest.inputs, f"{where}: input")
@@ -83,52 +67,67 @@ class Runtime:
             self._sample = tuple(_one_row(spec) for spec in manifest.inputs)
         else:
             self._sample = _golden_arrays(manifest.inputs, golden.inputs, where)
-            _agree(manifest.outputs, self.run(self._sample), golden, where)
+            _agree(manifest.outputs, self._prove(self._sample), golden, where)
 
     def run(self, arrays: Arrays) -> Arrays:
-        """The outputs for the inputs, both in the manifest's order. Raises `GraphError` where onnxruntime fails."""
+        """The outputs for the inputs, both in the manifest's order. Raises `ComputeError` where onnxruntime fails."""
         try:
             outputs: list[Array] = self._session.run(self._outputs, dict(zip(self._inputs, arrays, strict=True)))
         except Exception as error:
             shapes = ", ".join(str(list(array.shape)) for array in arrays)
-            raise GraphError(
-                f"onnxruntime cannot run the graph on inputs of shape {shapes}: {_first_line(error)}"
-            ) from error
+            raise ComputeError(f"onnxruntime fails on a batch of shape {shapes}: {_first_line(error)}") from error
         return tuple(outputs)
 
-    def run_batch(self, parts: Sequence[RowRange]) -> list[Arrays]:
-        """The outputs for each part's rows, all computed in one run."""
-        arrays = tuple(
-            _stack([part.payload[i][part.start : part.stop] for part in parts]) for i in range(len(self._inputs))
-        )
-        outputs = self.run(arrays)
-        rows = len(arrays[0])
+    def run_batch(self, parts: Sequence[tuple[Arrays, int, int]]) -> list[Arrays]:
+        """The outputs for each part, all computed in one run.
+
+        A part is arrays with the first of their rows that is meant and the one after the last. Raises
+        `ComputeError` where onnxruntime fails or gives another number of rows.
+        """
+        columns = zip(*([array[start:stop] for array in arrays] for arrays, start, stop in parts), strict=True)
+        stacked = tuple(column[0] if len(parts) == 1 else np.concatenate(column) for column in columns)
+        outputs = self.run(stacked)
+        rows = len(stacked[0])
         for name, output in zip(self._outputs, outputs, strict=True):
             if output.ndim == 0 or len(output) != rows:
-                raise GraphError(f"output {name!r} has shape {list(output.shape)} for a batch of {rows} rows")
-        if len(parts) == 1:
-            return [outputs]
+                raise ComputeError(f"output {name!r} has shape {list(output.shape)} for a batch of {rows} rows")
         results, first = [], 0
-        for part in parts:
-            last = first + part.stop - part.start
+        for _, start, stop in parts:
+            last = first + stop - start
             results.append(tuple(output[first:last] for output in outputs))
             first = last
         return results
 
     @staticmethod
     def join(parts: Sequence[Arrays]) -> Arrays:
-        """The outputs of one request from those of its consecutive parts."""
-        return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+        """The outputs of one request from those of its consecutive parts.
+
+        Raises `ComputeError` for a graph that gave them different shapes.
+        """
+        try:
+            return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+        except ValueError as error:
+            raise ComputeError(f"the outputs of one request's batches do not fit together: {error}") from None
 
     def seconds_for(self, rows: int) -> float:
-        """How long a batch of so many rows takes, measured now: the fastest of a few runs."""
+        """How long a batch of so many rows takes, measured now: the fastest of a few runs.
+
+        Raises `GraphError` for a graph that cannot compute a batch of this size.
+        """
         arrays = tuple(np.resize(array, (rows, *array.shape[1:])) for array in self._sample)
         fastest = float("inf")
         for _ in range(_TIMED_RUNS):
             began = perf_counter()
-            self.run(arrays)
+            self._prove(arrays)
             fastest = min(fastest, perf_counter() - began)
         return fastest
+
+    def _prove(self, arrays: Arrays) -> Arrays:
+        """Run while the model is loaded, when a failure is the graph's fault."""
+        try:
+            return self.run(arrays)
+        except ComputeError as error:
+            raise GraphError(f"{self._where}: {error.message}") from error
 
 
 def describe(graph: bytes, name: str, where: str) -> ModelManifest:
@@ -167,9 +166,13 @@ def _open_session(graph: bytes, where: str, provider: str, threads: int) -> ort.
     # Errors come back as exceptions, told once by whoever asked; warnings are for the graph's maker.
     options.log_severity_level = 4
     try:
-        return ort.InferenceSession(graph, options, providers=[PROVIDERS[provider]])
+        session = ort.InferenceSession(graph, options, providers=[PROVIDERS[provider]])
     except Exception as error:
         raise GraphError(f"{where}: onnxruntime cannot load the graph: {_first_line(error)}") from error
+    # A provider that is installed but does not start here is left out by onnxruntime, which goes on without it.
+    if PROVIDERS[provider] not in session.get_providers():
+        raise GraphError(f"{where}: provider is {provider!r}, but onnxruntime cannot start it on this machine")
+    return session
 
 
 def _compare(nodes: Sequence[ort.NodeArg], specs: Sequence[TensorSpec], what: str) -> None:
@@ -193,6 +196,8 @@ def _spec(node: ort.NodeArg, where: str) -> dict[str, object]:
     datatype = _DATATYPES.get(node.type)
     if datatype is None:
         raise GraphError(f"{where}: {node.name!r} is a {node.type}, which no request can carry")
+    if not node.shape:
+        raise GraphError(f"{where}: {node.name!r} is a scalar, of which no rows can be made")
     return {"name": node.name, "datatype": datatype, "shape": _shape(node)}
 
 
@@ -207,7 +212,7 @@ def _one_row(spec: TensorSpec) -> Array:
 def _golden_arrays(specs: Sequence[TensorSpec], values: Mapping[str, Sequence[object]], where: str) -> Arrays:
     try:
         return tuple(np.array(values[spec.name], DTYPES[spec.datatype]) for spec in specs)
-    except (KeyError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise GoldenError(f"{where}: the golden rows do not fit the manifest: {error}") from None
 
 
@@ -226,10 +231,6 @@ def _agree(specs: Sequence[TensorSpec], outputs: Arrays, golden: Golden, where: 
             place = tuple(int(axis[0]) for axis in np.nonzero(~agrees))
             values = f"{output[place]} where {expected[place]} is recorded"
             raise GoldenError(f"{where}: output {spec.name!r} of golden row {place[0]} is {values}")
-
-
-def _stack(arrays: Sequence[Array]) -> Array:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _first_line(error: Exception) -> str:

@@ -51,11 +51,8 @@ class Scheduler(Generic[W]):
         self._queues: dict[Hashable, deque[W]] = {}
 
     def add(self, work: W) -> bool:
-        """Queue the request; False, with nothing changed, where the queue has no room for it.
-
-        An empty queue has room for any request, so that none is refused for ever.
-        """
-        if self.rows and self.rows + work.rows > self.max_queue:
+        """Queue the request; False, with nothing changed, where the queue has no room for it."""
+        if self.rows + work.rows > self.max_queue:
             return False
         self.rows += work.rows
         queue = self._queues.get(work.key)

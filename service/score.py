@@ -17,6 +17,9 @@ from service.manifest import ModelManifest, TensorSpec
 from service.runtime import Runtime
 from service.store import find_versions, open_version
 
+_BLOCKS = csv.ReadOptions(block_size=1 << 23)
+"""A cell, or the header, must fit into one block."""
+_QUOTED = csv.ParseOptions(newlines_in_values=True)
 _NOUNS = {bool: "0 or 1", int: "an integer", float: "a number"}
 
 
@@ -51,7 +54,8 @@ def score(  # noqa: PLR0913  # a model, two files, and how to run
     `model` is `<name>` (its latest version) or `<name>/<version>` in the folder `models`. The columns are found
     by the names of the model's features; others are passed over. Each output becomes a column, or one for each
     of its labels or elements, followed by its label. `target` appears whole or not at all. Raises `ScoreError`
-    for files that cannot be used and rows that are not valid, and the `ModelError`s of opening the model.
+    for files that cannot be used and rows that are not valid, the `ModelError`s of opening the model, and
+    `ComputeError` where onnxruntime fails.
     """
     stored = open_version(_find(models, model))
     manifest = stored.manifest
@@ -116,7 +120,7 @@ def _read(source: Path, columns: list[Column]) -> Iterator[pa.RecordBatch]:
         include_columns=names, column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
     )
     try:
-        with csv.open_csv(source) as reader:
+        with csv.open_csv(source, _BLOCKS, _QUOTED) as reader:
             header = reader.schema.names
         for name in names:
             if header.count(name) != 1:
@@ -124,7 +128,7 @@ def _read(source: Path, columns: list[Column]) -> Iterator[pa.RecordBatch]:
                 wanted, there = ", ".join(names), ", ".join(header)
                 raise ScoreError(f"{source}: the column {name!r} is {fault}: expected are {wanted}; there are {there}")
         # A block of blank lines has no rows.
-        yield from (block for block in csv.open_csv(source, convert_options=as_text) if block.num_rows)
+        yield from (block for block in csv.open_csv(source, _BLOCKS, _QUOTED, as_text) if block.num_rows)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ScoreError(f"{source}: {error}") from None
     except OSError as error:
@@ -150,12 +154,13 @@ def _elements(texts: pa.Array, spec: TensorSpec) -> Array | None:
     if element_type(spec.datatype) is int:
         # Not by way of doubles, which hold no more than 53 bits.
         plain = pc.replace_substring_regex(trimmed, r"\.0*$", "")
-        if pc.all(pc.match_substring_regex(plain, r"^-?[0-9]+$")).as_py():
-            return _cast(plain, pa.from_numpy_dtype(DTYPES[spec.datatype]))
-        if len(texts) > 1:
-            each = [_elements(texts.slice(index, 1), spec) for index in range(len(texts))]
-            valid = [element for element in each if element is not None]
-            return np.concatenate(valid) if len(valid) == len(each) else None
+        is_plain = pc.match_substring_regex(plain, r"^-?[0-9]+$")
+        whole = _cast(pc.if_else(is_plain, plain, "0"), pa.from_numpy_dtype(DTYPES[spec.datatype]))
+        doubles = _cast(pc.if_else(is_plain, "0", trimmed), pa.float64())
+        others = None if doubles is None else from_doubles(spec, doubles)
+        if whole is None or others is None:
+            return None
+        return np.where(is_plain.to_numpy(zero_copy_only=False), whole, others)
     doubles = _cast(trimmed, pa.float64())
     return None if doubles is None else from_doubles(spec, doubles)
 
@@ -210,17 +215,19 @@ def _named_outputs(manifest: ModelManifest, outputs: tuple[Array, ...]) -> dict[
 @contextmanager
 def _whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """A path to write to, which becomes `target` at the end, and is removed where the end is an error."""
-    if target.exists() and not overwrite:
-        raise ScoreError(f"{target} exists already: name another file, or allow it with --overwrite")
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part: Path | None = None
     try:
+        if target.exists() and not overwrite:
+            raise ScoreError(f"{target} exists already: name another file, or allow it with --overwrite")
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         yield part
         part.replace(target)
     except OSError as error:
         raise ScoreError(f"{target}: it cannot be written: {_reason(error)}") from None
     finally:
-        with suppress(OSError):
-            part.unlink()
+        if part is not None:
+            with suppress(OSError):
+                part.unlink()
 
 
 def _reason(error: OSError) -> str:

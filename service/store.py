@@ -1,12 +1,15 @@
 """A model's folder, opened: a checked manifest and the bytes it vouches for."""
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.errors import ChecksumError, ManifestError
+from service.errors import ChecksumError, ManifestError, ModelError
 from service.manifest import GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, Golden, ModelManifest, is_model_name
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,33 @@ class StoredVersion:
 
 
 def find_versions(root: Path) -> dict[str, list[int]]:
-    """The versions that lie in `root`, by model name, ascending; other folders and files are passed over."""
+    """The versions that lie in `root`, by model name, ascending; other folders and files are passed over.
+
+    A folder that cannot be looked into is logged. Raises `ModelError` where `root` itself cannot be.
+    """
     found: dict[str, list[int]] = {}
-    for model in sorted(root.iterdir()):
-        if model.is_dir() and is_model_name(model.name):
-            versions = [int(v.name) for v in model.iterdir() if v.is_dir() and _is_version(v.name)]
+    for model in sorted(_folders(root)):
+        if is_model_name(model.name):
+            try:
+                versions = [int(version.name) for version in _folders(model) if _is_version(version.name)]
+            except ModelError as error:
+                logger.warning("%s", error)
+                continue
             if versions:
                 found[model.name] = sorted(versions)
     return found
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root, without `..` and with its links as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  # `Path.resolve` follows links
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise ModelError(f"{folder}: it cannot be looked into: {error.strerror}") from None
 
 
 def is_version_folder(folder: Path) -> bool:
@@ -48,7 +70,8 @@ def open_version(folder: Path) -> StoredVersion:
     that is missing, leads out of the folder, or is not the one described.
     """
     manifest = ModelManifest.parse(_read(folder, MANIFEST_FILE), str(folder / MANIFEST_FILE))
-    place = "/".join(folder.resolve().parts[-2:])
+    # The folder's own name, also where it is a link to another version.
+    place = "/".join(absolute(folder).parts[-2:])
     if place != f"{manifest.name}/{manifest.version}":
         claim = f"{manifest.name}/{manifest.version}"
         raise ManifestError(f"{folder / MANIFEST_FILE}: it describes {claim}, but lies in {place}")

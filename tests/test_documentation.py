@@ -38,6 +38,7 @@ def examples() -> list[tuple[str, str]]:
     found = [
         re.fullmatch(r"\$ (?P<command>(?:[^\n]*\\\n)*[^\n]*)\n(?P<output>.*)", block, re.DOTALL) for block in blocks
     ]
+    assert all(found), "a console block of the README is no command with its output"
     return [(match["command"].replace("\\\n", " "), match["output"]) for match in found if match]
 
 
@@ -69,7 +70,7 @@ def test_an_example_of_the_readme_prints_what_it_shows(
 
 
 def curl(arguments: list[str]) -> str:
-    """What curl would print for the few arguments that the README uses: a URL and -d."""
+    """What curl would print for the few arguments that the README uses, a URL and -d, where there is no curl."""
     url = next(argument for argument in arguments if "/" in argument and not argument.startswith("{"))
     if "-d" in arguments:
         return httpx.post(f"http://{url}", content=arguments[arguments.index("-d") + 1]).text

@@ -56,7 +56,7 @@ def _structure_error(error: msgspec.ValidationError, pointer: str) -> RequestErr
         pointer += "".join(f"/{step['key'] or step['index']}" for step in steps)
         sentence = sentence[: place.start()]
     if mismatch := _MISMATCH.fullmatch(sentence):
-        return StructureError.at(pointer, expected=mismatch["expected"], got=mismatch["got"])
+        return StructureError.at(pointer, expected=_words(mismatch["expected"]), got=_words(mismatch["got"]))
     if missing := _MISSING.fullmatch(sentence):
         return StructureError.at(pointer, expected=f"an object with the key {missing['key']!r}", got="without it")
     if unknown := _UNKNOWN.fullmatch(sentence):
@@ -66,4 +66,17 @@ def _structure_error(error: msgspec.ValidationError, pointer: str) -> RequestErr
     return StructureError.at(pointer, expected="a value of the protocol", got=sentence)
 
 
+def _words(types: str) -> str:
+    """JSON types as msgspec lists them, for a person."""
+    return " or ".join(_WORDS.get(one, one) for one in types.split(" | "))
+
+
+_WORDS = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "an integer",
+    "object": "an object",
+    "str": "a string",
+}
 _ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=float)

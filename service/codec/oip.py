@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Container, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -30,7 +30,7 @@ _REFUSED_PARAMETERS = ("shared_memory_region", "classification")
 
 class _Input(msgspec.Struct):
     name: str
-    shape: list[int]
+    shape: list[Annotated[int, msgspec.Meta(le=2**63 - 1)]]
     datatype: str
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     parameters: dict[str, Any] | None = None
@@ -74,10 +74,11 @@ class InferReply(NamedTuple):
 
 
 class InferCodec:
-    """Reads infer requests for one model and writes their replies."""
+    """Reads infer requests of at most `max_rows` rows for one model and writes their replies."""
 
-    def __init__(self, manifest: ModelManifest) -> None:
+    def __init__(self, manifest: ModelManifest, max_rows: int) -> None:
         self._manifest = manifest
+        self._max_rows = max_rows
         self._inputs = {spec.name: spec for spec in manifest.inputs}
         self._outputs = {spec.name: index for index, spec in enumerate(manifest.outputs)}
 
@@ -128,7 +129,7 @@ class InferCodec:
             blob = blobs.take(size)
             try:
                 spec = self._spec(given.name, arrays, f"{pointer}/name")
-                arrays[given.name] = _read_input(spec, given, size, blob, pointer)
+                arrays[given.name] = self._read_input(spec, given, size, blob, pointer)
             except RequestError as error:
                 found.append(error)
                 if len(found) == MAX_FAULTS:
@@ -138,6 +139,42 @@ class InferCodec:
             TensorError.at("/inputs", expected=f"a list with the input {name!r}", got="without it") for name in missing
         )
         return arrays
+
+    def _read_input(
+        self,
+        spec: TensorSpec,
+        given: _Input,
+        size: Any,  # noqa: ANN401  # JSON
+        blob: memoryview,
+        pointer: str,
+    ) -> Array:
+        wrong = _refused(given.parameters, f"{pointer}/parameters")
+        if given.datatype != spec.datatype:
+            got = tensors.describe(given.datatype)
+            wrong.append(DatatypeError.at(f"{pointer}/datatype", expected=spec.datatype, got=got))
+        wrong += _wrong_dimensions(spec, given.shape, self._max_rows, f"{pointer}/shape")
+        if (size is None) == (given.data is msgspec.UNSET):
+            expected = "an input with either data or parameters.binary_data_size"
+            wrong.append(
+                TensorError.at(pointer, expected=expected, got="with neither" if size is None else "with both")
+            )
+        if wrong:
+            raise merge(wrong)
+        shape = tuple(given.shape)
+        if isinstance(given.data, msgspec.Raw):
+            return _read_data(spec, given.data, shape, f"{pointer}/data")
+        place = f"{pointer}/parameters/binary_data_size"
+        needed = math.prod(shape) * tensors.DTYPES[spec.datatype].itemsize
+        if type(size) is not int or size != needed:
+            hint = f"{math.prod(shape)} elements of {spec.datatype}"
+            raise BinaryError.at(place, expected=str(needed), got=tensors.describe(size), hint=hint)
+        if len(blob) < needed:
+            raise BinaryError.at(place, expected=f"{len(blob)} bytes or fewer, as are left", got=str(needed))
+        array = tensors.from_bytes(spec, blob, shape)
+        if array is None:
+            expected = "bytes 0 and 1" if spec.datatype == "BOOL" else "finite numbers"
+            raise ElementError.at(pointer, expected=expected, got="a tensor with others")
+        return array
 
     def _spec(self, name: str, known: Container[str], pointer: str) -> TensorSpec:
         """The input of this name, which is not among those `known` already."""
@@ -200,34 +237,6 @@ class _Blobs:
         return [BinaryError.at("", expected=expected, got=f"{len(self._rest)} bytes longer")]
 
 
-def _read_input(spec: TensorSpec, given: _Input, size: Any, blob: memoryview, pointer: str) -> Array:  # noqa: ANN401  # JSON
-    wrong = _refused(given.parameters, f"{pointer}/parameters")
-    if given.datatype != spec.datatype:
-        got = tensors.describe(given.datatype)
-        wrong.append(DatatypeError.at(f"{pointer}/datatype", expected=spec.datatype, got=got))
-    wrong += _wrong_dimensions(spec, given.shape, f"{pointer}/shape")
-    if (size is None) == (given.data is msgspec.UNSET):
-        expected = "an input with either data or parameters.binary_data_size"
-        wrong.append(TensorError.at(pointer, expected=expected, got="with neither" if size is None else "with both"))
-    if wrong:
-        raise merge(wrong)
-    shape = tuple(given.shape)
-    if isinstance(given.data, msgspec.Raw):
-        return _read_data(spec, given.data, shape, f"{pointer}/data")
-    place = f"{pointer}/parameters/binary_data_size"
-    needed = math.prod(shape) * tensors.DTYPES[spec.datatype].itemsize
-    if type(size) is not int or size != needed:
-        hint = f"{math.prod(shape)} elements of {spec.datatype}"
-        raise BinaryError.at(place, expected=str(needed), got=tensors.describe(size), hint=hint)
-    if len(blob) < needed:
-        raise BinaryError.at(place, expected=f"{len(blob)} bytes or fewer, as are left", got=str(needed))
-    array = tensors.from_bytes(spec, blob, shape)
-    if array is None:
-        expected = "bytes 0 and 1" if spec.datatype == "BOOL" else "finite numbers"
-        raise ElementError.at(pointer, expected=expected, got="a tensor with others")
-    return array
-
-
 def _read_data(spec: TensorSpec, text: msgspec.Raw, shape: tuple[int, ...], pointer: str) -> Array:
     """The tensor that stands as JSON, flat or nested."""
     layout = shape if _depth(text) > 1 else (math.prod(shape),)
@@ -266,15 +275,19 @@ def _depth(text: msgspec.Raw) -> int:
     return depth
 
 
-def _wrong_dimensions(spec: TensorSpec, shape: Sequence[int], pointer: str) -> list[RequestError]:
+def _wrong_dimensions(spec: TensorSpec, shape: Sequence[int], max_rows: int, pointer: str) -> list[RequestError]:
     if len(shape) != len(spec.shape):
         expected = f"{len(spec.shape)} dimensions {list(spec.shape)}"
-        return [ShapeError.at(pointer, expected=expected, got=f"{len(shape)} dimensions {list(shape)}")]
-    return [
-        ShapeError.at(f"{pointer}/{axis}", expected="1 or more" if wanted == VARIABLE else str(wanted), got=str(got))
-        for axis, (wanted, got) in enumerate(zip(spec.shape, shape, strict=True))
-        if (got < 1 if wanted == VARIABLE else got != wanted)
-    ]
+        return [ShapeError.at(pointer, expected=expected, got=f"{len(shape)} dimensions")]
+    wrong: list[RequestError] = []
+    for axis, (wanted, got) in enumerate(zip(spec.shape, shape, strict=True)):
+        most = max_rows if axis == 0 else got
+        if wanted == VARIABLE and not 1 <= got <= most:
+            expected = f"1 to {max_rows}" if axis == 0 else "1 or more"
+            wrong.append(ShapeError.at(f"{pointer}/{axis}", expected=expected, got=str(got)))
+        elif wanted not in (VARIABLE, got):
+            wrong.append(ShapeError.at(f"{pointer}/{axis}", expected=str(wanted), got=str(got)))
+    return wrong
 
 
 def _unequal_batches(inputs: Sequence[_Input]) -> list[RequestError]:

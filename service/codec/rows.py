@@ -21,14 +21,15 @@ _ANY_REQUESTS = msgspec.json.Decoder(_AnyRequest, float_hook=float)
 
 
 class RowsCodec:
-    """Reads predict requests for one model and writes their replies.
+    """Reads predict requests of at most `max_rows` rows for one model and writes their replies.
 
     An instance for a model with one input is that input's row: a (nested) list, or an object with every named
     feature. An instance for a model with several inputs is an object with a row for each input.
     """
 
-    def __init__(self, manifest: ModelManifest) -> None:
+    def __init__(self, manifest: ModelManifest, max_rows: int) -> None:
         self._manifest = manifest
+        self._max_rows = max_rows
         self._inputs = manifest.inputs
         self._listed = self._inputs[0] if len(self._inputs) == 1 else None
         self._cells = _named_cells(manifest)
@@ -81,7 +82,7 @@ class RowsCodec:
 
     def _arrays(self, instances: list[Any]) -> tuple[Array, ...] | None:
         """The arrays of instances whose elements have the right types; None where they do not make any."""
-        if not instances:
+        if not 0 < len(instances) <= self._max_rows:
             return None
         named_row = self._named_row
         rows = [msgspec.structs.astuple(row) if type(row) is named_row else row for row in instances]
@@ -97,8 +98,9 @@ class RowsCodec:
     def _second_look(self, body: bytes) -> tuple[Array, ...]:
         """The arrays of a body that the fast way did not take, or the error with every fault that explains it."""
         instances = read(_ANY_REQUESTS, body).instances
-        if not instances:
-            raise ShapeError.at("/instances", expected="a list of one row or more", got="an empty list")
+        if not 0 < len(instances) <= self._max_rows:
+            expected = f"a list of 1 to {self._max_rows} rows"
+            raise ShapeError.at("/instances", expected=expected, got=tensors.describe(instances))
         faults = (
             fault for index, instance in enumerate(instances) for fault in self._faults(instance, f"/instances/{index}")
         )

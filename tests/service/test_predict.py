@@ -23,7 +23,6 @@ class Desk:
     def __init__(self, root: Path, **options: object) -> None:
         self.metrics = Metrics()
         self.catalog = Catalog(Settings(models=root, **options), self.metrics)  # type: ignore[arg-type]  # by name
-        self.catalog.load()
         self.predictor = Predictor(self.catalog, self.metrics)
 
     def stats(self, name: str) -> ModelStats:
@@ -34,6 +33,7 @@ class Desk:
         """Run a scene on an event loop of its own, and close the models after it."""
 
         async def whole() -> None:
+            self.catalog.load(asyncio.get_running_loop())
             await scene()
             await self.catalog.close()
 

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from service.batcher import Part
-from service.errors import GoldenError, GraphError, ManifestError, ModelError, SettingsError
+from service.errors import ComputeError, GoldenError, GraphError, ManifestError, ModelError, SettingsError
 from service.manifest import Golden, TensorSpec
 from service.runtime import Runtime, describe, require_provider
 from service.store import StoredVersion, open_version
@@ -101,7 +100,7 @@ def test_a_row_has_the_same_bits_alone_and_in_any_batch(name: str, lengths: list
     width = stored.manifest.inputs[0].row_shape
     generator = np.random.default_rng(seed)
     payloads = [(generator.normal(scale=3, size=(length, *width)).astype(np.float32),) for length in lengths]
-    results = runtime.run_batch([Part(payload, 0, len(payload[0])) for payload in payloads])
+    results = runtime.run_batch([(payload, 0, len(payload[0])) for payload in payloads])
     for (rows,), (answer,) in zip(payloads, results, strict=True):
         assert answer.tobytes() == runtime.run((rows,))[0].tobytes()
         alone = [runtime.run((rows[index : index + 1],))[0] for index in range(len(rows))]
@@ -115,7 +114,7 @@ def test_a_divided_request_is_joined_to_the_answer_of_the_whole(data: st.DataObj
     runtime = load("pair")
     payload = (np.arange(2 * rows, dtype=np.float32).reshape(rows, 2), np.arange(rows).reshape(rows, 1))
     cuts = sorted(data.draw(st.sets(st.integers(1, rows))) | {0, rows})
-    parts = [Part(payload, start, stop) for start, stop in itertools.pairwise(cuts)]
+    parts = [(payload, start, stop) for start, stop in itertools.pairwise(cuts)]
     joined = runtime.join([runtime.run_batch([part])[0] for part in parts])
     for one, other in zip(joined, runtime.run(payload), strict=True):
         assert one.tobytes() == other.tobytes()
@@ -124,7 +123,7 @@ def test_a_divided_request_is_joined_to_the_answer_of_the_whole(data: st.DataObj
 def test_several_inputs_are_stacked_each_for_itself() -> None:
     """Rows of two requests stay together across inputs and outputs."""
     payloads = [(np.full((2, 2), float(number), np.float32), np.full((2, 1), number, np.int64)) for number in (1, 2, 3)]
-    results = load("pair").run_batch([Part(payload, 1, 2) for payload in payloads])
+    results = load("pair").run_batch([(payload, 1, 2) for payload in payloads])
     assert [(half.tolist(), twice.tolist()) for half, twice in results] == [
         ([[number / 2] * 2], [[2 * number]]) for number in (1, 2, 3)
     ]
@@ -136,13 +135,13 @@ def test_an_output_with_other_rows_is_refused() -> None:
         SAMPLES["vote"], nodes=[helper.make_node("Concat", ["score", "score"], ["probability"], axis=0)]
     )
     runtime = Runtime(graph_of(sample), manifest_of("vote", sample), None, WHERE)
-    with pytest.raises(GraphError, match=r"output 'probability' has shape \[4, 1\] for a batch of 2 rows"):
-        runtime.run_batch([Part((np.zeros((2, 1), np.float32),), 0, 2)])
+    with pytest.raises(ComputeError, match=r"output 'probability' has shape \[4, 1\] for a batch of 2 rows"):
+        runtime.run_batch([((np.zeros((2, 1), np.float32),), 0, 2)])
 
 
 def test_a_graph_that_fails_while_it_runs_is_told() -> None:
     """An exception of onnxruntime's own does not leave the runtime."""
-    with pytest.raises(GraphError, match=r"onnxruntime cannot run the graph on inputs of shape \[1, 1\]: .*indices"):
+    with pytest.raises(ComputeError, match=r"onnxruntime fails on a batch of shape \[1, 1\]: .*indices"):
         load("lookup").run((np.array([[7]], np.int64),))
 
 
@@ -245,7 +244,7 @@ def test_golden_rows_may_differ_by_the_tolerance() -> None:
 def test_golden_rows_that_cannot_be_run_are_refused() -> None:
     """Rows of another width are the model's fault, in our words."""
     golden = Golden(inputs={"point": [[1.0, 2.0, 3.0]]}, outputs={"value": [[0.0]]})
-    assert "onnxruntime cannot run the graph on inputs of shape [1, 3]" in refused(GraphError, "line", golden=golden)
+    assert "onnxruntime fails on a batch of shape [1, 3]" in refused(GraphError, "line", golden=golden)
 
 
 def test_a_missing_provider_is_a_settings_error() -> None:
@@ -267,7 +266,7 @@ def test_a_batch_of_any_size_can_be_timed() -> None:
 
 def test_a_batch_that_the_graph_cannot_take_is_not_timed() -> None:
     """A graph for one row at a time says so."""
-    with pytest.raises(GraphError, match=r"inputs of shape \[2, 2\]"):
+    with pytest.raises(GraphError, match=r"a batch of shape \[2, 2\]"):
         load("fixed").seconds_for(2)
 
 

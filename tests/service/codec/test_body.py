@@ -113,13 +113,13 @@ def test_a_fault_stands_below_where_the_text_stands() -> None:
 @pytest.mark.parametrize(
     ("text", "pointer", "expected", "got"),
     [
-        (b"[]", "", "object", "array"),
+        (b"[]", "", "an object", "a list"),
         (b"{}", "", "an object with the key 'items'", "without it"),
-        (b'{"items": 5}', "/items", "array", "int"),
+        (b'{"items": 5}', "/items", "a list", "an integer"),
         (b'{"items": [{"number": 1}, {}]}', "/items/1", "an object with the key 'number'", "without it"),
-        (b'{"items": [{"number": "a"}]}', "/items/0/number", "int", "str"),
+        (b'{"items": [{"number": "a"}]}', "/items/0/number", "an integer", "a string"),
         (b'{"items": [{"number": 1, "more": 2}]}', "/items/0/more", "absent", "a key that is not known here"),
-        (b'{"items": [], "open": []}', "/open", "object | null", "array"),
+        (b'{"items": [], "open": []}', "/open", "an object or null", "a list"),
         (b'{"items": [], "open": {"a": {"b": 1e400}}}', "/open", "made of smaller numbers", "out of range"),
         (b'{"items": [{"number": 1e400}]}', "/items/0/number", "made of smaller numbers", "out of range"),
     ],

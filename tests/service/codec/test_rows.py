@@ -35,11 +35,15 @@ def spec_of(name: str, datatype: Datatype, *shape: int, names: Sequence[str] = (
     return TensorSpec(name=name, datatype=datatype, shape=shape, features=features, **more)
 
 
+MAX_ROWS = 64
+
+
 def codec_of(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] | None = None) -> RowsCodec:
     """The codec of a model with these tensors."""
     outputs = [spec_of("y", "FP32", VARIABLE, 1)] if outputs is None else outputs
     return RowsCodec(
         ModelManifest(name="m", version=1, kind="tensors", inputs=tuple(inputs), outputs=tuple(outputs)),
+        MAX_ROWS,
     )
 
 
@@ -346,7 +350,7 @@ def test_missing_names_are_told_in_the_models_order() -> None:
 
 def test_a_flood_of_faults_is_cut_off() -> None:
     """A request of many faults is told the first of them only."""
-    error = refusal(NAMED, [["a", "b"]] * 1000)
+    error = refusal(NAMED, [["a", "b"]] * MAX_ROWS)
     assert places(error) == [f"/instances/{index // 2}/{index % 2}" for index in range(MAX_FAULTS)]
 
 
