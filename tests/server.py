@@ -29,6 +29,12 @@ class Server:
         """Host and port."""
         return self.url.removeprefix("http://")
 
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Host and port, apart."""
+        host, _, port = self.address.rpartition(":")
+        return host, int(port)
+
     def wait_until_it_listens(self) -> None:
         """Read the log up to the line that names the address; the rest is read as it comes."""
         assert self.process.stderr is not None

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,6 +179,29 @@ def test_sigterm_ends_the_process_with_status_0_after_answering_what_it_had_begu
 
         reply = httpx.post(f"{server.url}/v1/models/sum_of_three:predict", content=halves())
         assert reply.status_code == httpx.codes.OK
+        assert server.process.wait(timeout=60) == 0
+
+
+def test_sigterm_while_models_are_loaded_ends_the_process_with_status_0() -> None:
+    """Nothing is in flight yet, and stopping on request is no failure."""
+    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "is ready" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_request_that_outlasts_the_drain_is_refused_in_our_form() -> None:
+    """A body that does not come to its end gets a 503 when the time for requests in flight is over."""
+    with running("--drain-seconds", "0") as server, socket.create_connection(server.endpoint) as client:
+        client.sendall(b"POST /v1/models/sum_of_three:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        # Another request on another connection is answered only after the first has been read.
+        httpx.get(f"{server.url}/v2/health/live")
+        os.kill(server.process.pid, signal.SIGTERM)
+        reply = b"".join(iter(lambda: client.recv(4096), b""))
+        assert reply.startswith(b"HTTP/1.1 503 ")
+        assert b'"code":"draining"' in reply
         assert server.process.wait(timeout=60) == 0
 
 

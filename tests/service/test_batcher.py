@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.batcher import Batcher
-from service.errors import ComputeError, DrainingError, QueueFullError
+from service.errors import ComputeError, DrainingError, InternalError, QueueFullError
 from service.metrics import ModelStats
 
 Numbers = list[int]
@@ -177,6 +177,61 @@ def test_a_batch_that_fails_is_an_error_for_its_members_only(*, inline: bool) ->
         assert await before == [2]
         assert await after == [4]
         assert await submit(batcher, 3) == [6]
+        await batcher.close()
+
+    play(scene)
+
+
+@both
+def test_results_that_cannot_be_joined_are_an_error_of_that_request_only(*, inline: bool) -> None:
+    """A request of several batches whose parts do not fit is told so, and its neighbour is answered."""
+
+    class Unjoinable(Model):
+        @staticmethod
+        def join(parts: Sequence[Numbers]) -> Numbers:
+            raise ComputeError(f"{len(parts)} parts do not fit")
+
+    async def scene() -> None:
+        batcher = Unjoinable().batcher(inline=inline, max_batch=2)
+        divided, neighbour = submit(batcher, 1, 2, 3), submit(batcher, 4)
+        with pytest.raises(ComputeError, match="2 parts do not fit"):
+            await divided
+        assert await neighbour == [8]
+        await batcher.close()
+
+    play(scene)
+
+
+@both
+def test_a_fault_of_our_own_is_an_error_and_no_hang(*, inline: bool) -> None:
+    """What a run raises that is not onnxruntime's failure is logged, and told without its innards."""
+
+    class Faulty(Model):
+        def run(self, parts: Sequence[tuple[Numbers, int, int]]) -> list[Numbers]:
+            raise IndexError(len(parts))
+
+    async def scene() -> None:
+        batcher = Faulty().batcher(inline=inline)
+        with pytest.raises(InternalError, match="its log says why"):
+            await submit(batcher, 1)
+        await batcher.close()
+
+    play(scene)
+
+
+def test_requests_of_one_turn_leave_together_on_a_thread_too() -> None:
+    """A thread that waits is woken once the loop has gone round, however long that takes."""
+
+    async def scene() -> None:
+        model = Model()
+        batcher = model.batcher(inline=False)
+        waiting = []
+        for number in range(4):
+            waiting.append(submit(batcher, number))
+            # Time enough for a thread that was woken too early.
+            model.begun.wait(0.01)
+        assert await asyncio.gather(*waiting) == [[0], [2], [4], [6]]
+        assert model.batches == [[[0], [1], [2], [3]]]
         await batcher.close()
 
     play(scene)

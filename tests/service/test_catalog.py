@@ -19,8 +19,9 @@ from service.errors import (
     UnknownModelError,
     UnknownVersionError,
 )
+from service.manifest import Golden
 from service.metrics import Metrics
-from tests.service.conftest import damage, publish
+from tests.service.conftest import SAMPLES, damage, graph_of, manifest_of, publish, write_version
 
 LOOP = asyncio.new_event_loop()
 
@@ -111,6 +112,15 @@ def test_a_damaged_model_stays_out_and_the_others_are_served(tmp_path: Path, cap
             catalog.find("vote", version)
         assert caught.value.message == f"vote version 1 is not served: {refused.reason}"
     assert caplog.messages == [f"vote version 1 is not served: {refused.reason}"]
+
+
+def test_a_model_of_which_only_an_input_is_odd_stays_out_alone(tmp_path: Path) -> None:
+    """Golden rows that are no numbers keep their model from being served, and no other."""
+    publish(tmp_path, "line")
+    odd = Golden(inputs={spec.name: [{"a": 1}] for spec in SAMPLES["vote"].inputs}, outputs={})
+    files = {"model.onnx": graph_of(SAMPLES["vote"]), "golden.json": odd.render()}
+    write_version(tmp_path, manifest_of("vote", SAMPLES["vote"]), files)
+    assert [model.manifest.name for model in loaded(tmp_path).served] == ["line"]
 
 
 def test_a_model_that_cannot_take_a_batch_stays_out(tmp_path: Path) -> None:

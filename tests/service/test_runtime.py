@@ -241,6 +241,14 @@ def test_golden_rows_may_differ_by_the_tolerance() -> None:
     Runtime(graph_of(SAMPLES["line"]), manifest_of("line", SAMPLES["line"]), golden, WHERE)
 
 
+@pytest.mark.parametrize("row", [{"a": 1}, "x", None, [[1.0]], [10**400, 1.0]])
+def test_golden_rows_of_another_kind_are_refused(row: object) -> None:
+    """Whatever stands where a row should, it is the model's fault, in our words."""
+    golden = Golden(inputs={"point": [row]}, outputs={"value": [[0.0]]})
+    with pytest.raises(ModelError):
+        Runtime(graph_of(SAMPLES["line"]), manifest_of("line", SAMPLES["line"]), golden, WHERE)
+
+
 def test_golden_rows_that_cannot_be_run_are_refused() -> None:
     """Rows of another width are the model's fault, in our words."""
     golden = Golden(inputs={"point": [[1.0, 2.0, 3.0]]}, outputs={"value": [[0.0]]})

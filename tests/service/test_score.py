@@ -342,6 +342,18 @@ def test_a_model_that_fails_is_told(name: str, columns: Mapping[str, Sequence[ob
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_line_ends_within_a_quoted_cell_are_no_rows(tmp_path: Path) -> None:
+    """A column that is passed over may hold anything that is CSV, however large the file."""
+    publish(tmp_path, "line")
+    source = tmp_path / "in.csv"
+    note = '"first line\nsecond line, ""quoted"""'
+    rows = 300_000
+    source.write_text("width,note,height\n" + f"1,{note},2\n" * rows)
+    (values,) = scored(tmp_path, "line", source).values()
+    assert len(values) == rows
+    assert len(set(values)) == 1
+
+
 def test_a_model_of_one_row_is_scored_row_by_row(tmp_path: Path) -> None:
     """A batch of one is a batch that every model takes."""
     publish(tmp_path, "fixed")

@@ -71,6 +71,14 @@ def test_every_committed_model_is_sound(committed: Path) -> None:
             assert open_version(committed / name / str(version)).manifest.name == name
 
 
+def test_a_link_is_no_version_of_its_own(tmp_path: Path) -> None:
+    """A version under another number is refused, since its answers would name the wrong one."""
+    folder = publish(tmp_path, "line")
+    folder.with_name("7").symlink_to(folder)
+    with pytest.raises(ManifestError, match="it describes line/1, but lies in line/7"):
+        open_version(folder.with_name("7"))
+
+
 def test_a_version_is_opened_through_links(tmp_path: Path) -> None:
     """A link to the models, to a version and within a version are fine: the bytes are in the folder."""
     folder = publish(tmp_path / "store", "line")

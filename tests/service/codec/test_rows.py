@@ -354,6 +354,15 @@ def test_a_flood_of_faults_is_cut_off() -> None:
     assert places(error) == [f"/instances/{index // 2}/{index % 2}" for index in range(MAX_FAULTS)]
 
 
+@pytest.mark.parametrize("rows", [0, MAX_ROWS + 1, 100_000])
+@pytest.mark.parametrize("row", [[1, 2], [1, "x"]])
+def test_a_request_has_one_row_or_more_and_no_more_than_may_wait(rows: int, row: list[object]) -> None:
+    """The number of rows is told before any of them is looked at."""
+    error = refusal(NAMED, [row] * rows)
+    assert (type(error), places(error)) == (ShapeError, ["/instances"])
+    assert error.faults[0].expected == f"a list of 1 to {MAX_ROWS} rows"
+
+
 def test_several_inputs_come_by_name_only(explained: Check) -> None:
     """A list, an unknown name and a missing one are refused."""
     instances = [[1, 2], {"x": [1, 2]}, {"x": [1], "n/m": 300, "q": 1}]
