@@ -17,7 +17,7 @@ from service.manifest import ModelManifest, TensorSpec
 from service.runtime import Runtime
 from service.store import find_versions, open_version
 
-_BLOCKS = csv.ReadOptions(block_size=1 << 23)
+_BLOCKS = csv.ReadOptions(block_size=1 << 22)
 """A cell, or the header, must fit into one block."""
 _QUOTED = csv.ParseOptions(newlines_in_values=True)
 _NOUNS = {bool: "0 or 1", int: "an integer", float: "a number"}

@@ -346,8 +346,8 @@ def test_line_ends_within_a_quoted_cell_are_no_rows(tmp_path: Path) -> None:
     """A column that is passed over may hold anything that is CSV, however large the file."""
     publish(tmp_path, "line")
     source = tmp_path / "in.csv"
-    note = '"first line\nsecond line, ""quoted"""'
-    rows = 300_000
+    note = '"first line\nsecond line, ""quoted""' + " and on" * 100 + '"'
+    rows = 20_000
     source.write_text("width,note,height\n" + f"1,{note},2\n" * rows)
     (values,) = scored(tmp_path, "line", source).values()
     assert len(values) == rows
