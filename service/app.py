@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from service.catalog import Catalog
+from service.catalog import Catalog, IndexEntry
 from service.config import Settings
 from service.errors import (
     DrainingError,
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        # First what most readers come for.
+        # First what most readers come for; of several versions the last one, which its path without a number means.
         for path in document["paths"].values():
             for operation in path.values():
                 # FastAPI's own: what a path here takes are strings, which are always valid.
@@ -176,11 +176,12 @@ def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
 
     @app.get("/v1/models/{name}", tags=["models"], summary="State of a model; version 1")
     async def status(name: str) -> dict[str, Any]:
-        entry = catalog.entry(name)
-        ready = entry.state == "READY"
-        status = {"error_code": "OK" if ready else "FAILED_PRECONDITION", "error_message": entry.reason}
-        versions = [{"version": entry.version, "state": "AVAILABLE" if ready else "END", "status": status}]
-        return {"name": name, "ready": ready, "model_version_status": versions}
+        entries = catalog.entries(name)
+        return {
+            "name": name,
+            "ready": all(entry.state == "READY" for entry in entries),
+            "model_version_status": [_version_status(entry) for entry in entries],
+        }
 
     @app.get("/v2/models/{name}/versions/{number}", tags=["models"], summary="Inputs and outputs of a version")
     @app.get("/v2/models/{name}", tags=["models"], summary="Inputs and outputs of a model")
@@ -188,7 +189,7 @@ def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
         manifest = catalog.find(name, number).manifest
         return {
             "name": name,
-            "versions": [str(manifest.version)],
+            "versions": catalog.versions(name),
             "platform": PLATFORM,
             "inputs": [_tensor(spec) for spec in manifest.inputs],
             "outputs": [_tensor(spec) for spec in manifest.outputs],
@@ -226,6 +227,12 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unknown(_request: Request, _error: Exception) -> Response:
         return _response(error_reply(InternalError("the server failed on this request; its log says why")))
+
+
+def _version_status(entry: IndexEntry) -> dict[str, Any]:
+    ready = entry.state == "READY"
+    status = {"error_code": "OK" if ready else "FAILED_PRECONDITION", "error_message": entry.reason}
+    return {"version": entry.version, "state": "AVAILABLE" if ready else "END", "status": status}
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import os
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from service.batcher import Batcher
 from service.codec.oip import InferCodec
 from service.codec.rows import RowsCodec
-from service.codec.tensors import Array
+from service.codec.tensors import Array, Inputs
+from service.codec.words import Contexts, WordsCodec
 from service.config import Settings
 from service.errors import ModelError, NotReadyError, SettingsError, UnknownModelError, UnknownVersionError
 from service.manifest import Golden, ModelManifest
@@ -23,6 +24,16 @@ INLINE_SECONDS = 0.0005
 """A model whose largest batch takes less than this runs on the event loop: a hand-over to a thread costs more."""
 
 
+class RowDialect(Protocol):
+    """What version 1 says of a model's rows: the codec that suits its kind."""
+
+    def decode(self, body: bytes) -> Inputs | Contexts:
+        """The request in `body`, or a `RequestError`."""
+
+    def encode(self, request: Any, outputs: Any) -> bytes:  # noqa: ANN401  # each codec has its own request
+        """The reply to the request that `decode` gave."""
+
+
 @dataclass(frozen=True)
 class ServedModel:
     """A version in service, with everything that a request to it needs."""
@@ -30,7 +41,7 @@ class ServedModel:
     manifest: ModelManifest
     golden: Golden
     infer: InferCodec
-    rows: RowsCodec
+    rows: RowDialect
     batcher: Batcher[tuple[Array, ...], tuple[Array, ...]]
     stats: ModelStats
 
@@ -45,7 +56,7 @@ class IndexEntry(NamedTuple):
 
 
 class Catalog:
-    """The latest version of every model in the models' folder.
+    """The models of a folder, each in its latest version or, where the settings say so, in all.
 
     A version that cannot be served stays out, with the reason in the log and the index, and the others are
     served. Raises `SettingsError` where the folder holds no model at all.
@@ -58,17 +69,18 @@ class Catalog:
         require_provider(settings.provider)
         self._settings = settings
         self._metrics = metrics
-        self._selected = {name: versions[-1] for name, versions in find_versions(root).items()}
+        first = -1 if settings.versions == "latest" else 0
+        self._selected = {name: [str(v) for v in versions[first:]] for name, versions in find_versions(root).items()}
         if not self._selected:
             raise SettingsError(f"models is {root}, which holds no folder <name>/<version>")
-        self._served: dict[str, ServedModel] = {}
-        self._refused: dict[str, str] = {}
+        self._served: dict[tuple[str, str], ServedModel] = {}
+        self._refused: dict[tuple[str, str], str] = {}
         metrics.ready = lambda: self.ready
 
     @property
     def ready(self) -> bool:
-        """Whether every selected model answers."""
-        return len(self._served) == len(self._selected)
+        """Whether every selected version answers."""
+        return len(self._served) == sum(map(len, self._selected.values()))
 
     @property
     def names(self) -> list[str]:
@@ -77,53 +89,67 @@ class Catalog:
 
     @property
     def served(self) -> list[ServedModel]:
-        """The versions that answer."""
+        """The versions that answer, those of one model in ascending order."""
         return list(self._served.values())
 
     def load(self, loop: asyncio.AbstractEventLoop) -> None:
         """Load every selected version, to be served on `loop`."""
-        for name, version in self._selected.items():
+        for one in [(name, version) for name, versions in self._selected.items() for version in versions]:
             try:
-                self._served[name] = self._load(name, version, loop)
+                self._served[one] = self._load(*one, loop)
             except ModelError as error:
-                self._refused[name] = error.message
-                logger.error("%s version %d is not served: %s", name, version, error.message)  # noqa: TRY400  # no trace
+                self._refused[one] = error.message
+                logger.error("%s version %s is not served: %s", *one, error.message)  # noqa: TRY400  # it says all
             except Exception as error:
                 # Whatever a damaged model brings up, the others are served.
-                self._refused[name] = f"it cannot be loaded: {error}"
-                logger.exception("%s version %d is not served", name, version)
+                self._refused[one] = f"it cannot be loaded: {error}"
+                logger.exception("%s version %s is not served", *one)
 
     def find(self, name: str, version: str | None = None) -> ServedModel:
         """The model that answers under this name, in its latest version where none is named.
 
         Raises `UnknownModelError`, `UnknownVersionError` or `NotReadyError`.
         """
-        model = self._served.get(name)
-        if model is not None and version in (None, str(model.manifest.version)):
+        versions = self.versions(name)
+        version = versions[-1] if version is None else version
+        model = self._served.get((name, version))
+        if model is not None:
             return model
-        entry = self.entry(name)
-        if version not in (None, entry.version):
-            raise UnknownVersionError(f"{name} is served in version {entry.version}, not in {version!r}")
-        raise NotReadyError(f"{name} version {entry.version} is not served: {entry.reason or 'it is being loaded'}")
+        if version not in versions:
+            raise UnknownVersionError(f"{name} is served in version {', '.join(versions)}, not in {version!r}")
+        reason = self._refused.get((name, version), "it is being loaded")
+        raise NotReadyError(f"{name} version {version} is not served: {reason}")
 
-    def entry(self, name: str) -> IndexEntry:
-        """The state of a model's selected version, with why it does not answer; raises `UnknownModelError`."""
-        if name not in self._selected:
+    def versions(self, name: str) -> list[str]:
+        """The selected versions of a model, ascending; raises `UnknownModelError`."""
+        versions = self._selected.get(name)
+        if versions is None:
             raise UnknownModelError(f"no model {name!r} is served: the models are {', '.join(self._selected)}")
-        state: Literal["READY", "UNAVAILABLE"] = "READY" if name in self._served else "UNAVAILABLE"
-        return IndexEntry(name, str(self._selected[name]), state, self._refused.get(name, ""))
+        return versions
 
     def index(self) -> list[IndexEntry]:
         """Every selected version with its state."""
-        return [self.entry(name) for name in self._selected]
+        return [entry for name in self._selected for entry in self.entries(name)]
+
+    def entries(self, name: str) -> list[IndexEntry]:
+        """The selected versions of a model with their states; raises `UnknownModelError`."""
+        return [
+            IndexEntry(
+                name,
+                version,
+                "READY" if (name, version) in self._served else "UNAVAILABLE",
+                self._refused.get((name, version), ""),
+            )
+            for version in self.versions(name)
+        ]
 
     async def close(self) -> None:
         """Answer what waits, refuse what comes."""
         await asyncio.gather(*(model.batcher.close() for model in self._served.values()))
 
-    def _load(self, name: str, version: int, loop: asyncio.AbstractEventLoop) -> ServedModel:
+    def _load(self, name: str, version: str, loop: asyncio.AbstractEventLoop) -> ServedModel:
         settings = self._settings
-        stored = open_version(settings.models / name / str(version))
+        stored = open_version(settings.models / name / version)
         runtime = Runtime(
             stored.graph,
             stored.manifest,
@@ -132,29 +158,35 @@ class Catalog:
             provider=settings.provider,
             threads=settings.threads,
         )
-        seconds = runtime.seconds_for(settings.max_batch)
-        stats = self._metrics.model(name, version)
+        # Whoever shares a batch changes nobody's answer: a model of which that is not so computes row by row.
+        max_batch = settings.max_batch
+        if not runtime.keeps_rows_apart(max_batch):
+            max_batch = 1
+            logger.warning("%s version %s is computed row by row: in a batch its answers differ", name, version)
+        seconds = runtime.seconds_for(max_batch)
+        stats = self._metrics.model(name, int(version))
         inline = seconds < INLINE_SECONDS if settings.execution == "auto" else settings.execution == "inline"
         batcher: Batcher[tuple[Array, ...], tuple[Array, ...]] = Batcher(
             runtime.run_batch,
             runtime.join,
             stats,
             loop,
-            max_batch=settings.max_batch,
+            max_batch=max_batch,
             max_queue=settings.max_queue,
             batch_seconds=seconds,
             inline=inline,
         )
         stats.queue_rows = lambda: batcher.waiting_rows
         logger.info(
-            "%s version %d is ready: %d rows in %.0f µs, %s",
+            "%s version %s is ready: %d rows in %.0f µs, %s",
             name,
             version,
-            settings.max_batch,
+            max_batch,
             seconds * 1e6,
             "on the event loop" if inline else "on a thread of its own",
         )
         manifest = stored.manifest
         # No request may have more rows than may wait: so none is refused for ever.
-        infer, rows = InferCodec(manifest, settings.max_queue), RowsCodec(manifest, settings.max_queue)
+        infer = InferCodec(manifest, settings.max_queue)
+        rows = (WordsCodec if manifest.kind == "next_word" else RowsCodec)(manifest, settings.max_queue)
         return ServedModel(manifest, stored.golden, infer, rows, batcher, stats)

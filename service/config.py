@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on; 0 takes a free one.")
     models: Path = Field(Path("models"), description="Folder with the models, `<name>/<version>/` each.")
+    versions: Literal["latest", "all"] = Field("latest", description="Which versions of a model are served.")
     provider: Literal["cpu", "cuda"] = Field("cpu", description="What computes: onnxruntime's CPU or CUDA provider.")
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Threads that one run of a model may use.")
     execution: Literal["auto", "inline", "thread"] = Field(

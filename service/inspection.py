@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from service.errors import ForwardpassError, ModelError
+from service.errors import ForwardpassError, GraphError, ModelError
 from service.manifest import VARIABLE, ModelManifest, TensorSpec
 from service.runtime import Runtime, describe
 from service.store import absolute, find_versions, is_version_folder, open_version
 
 _NAMES_SHOWN = 6
+_LARGEST_BATCH = 256
 
 
 class Finding(NamedTuple):
@@ -43,14 +44,25 @@ def _inspect_version(folder: Path) -> Finding:
     title = " version ".join(absolute(folder).parts[-2:])
     try:
         stored = open_version(folder)
-        Runtime(stored.graph, stored.manifest, stored.golden, stored.graph_path)
+        runtime = Runtime(stored.graph, stored.manifest, stored.golden, stored.graph_path)
+        notes = _batch_notes(runtime)
     except ForwardpassError as error:
         return Finding(f"{title}\n  NOT SOUND  {error.message}", sound=False)
     manifest = stored.manifest
     rows = len(stored.golden.inputs[manifest.inputs[0].name])
     lines = [title, *_tensors(manifest), *_origin(manifest)]
+    lines += [f"  note       {note}" for note in notes]
     lines.append(f"  sound      {len(manifest.files)} files match their checksums, {rows} golden rows their answers")
     return Finding("\n".join(lines), sound=True)
+
+
+def _batch_notes(runtime: Runtime) -> list[str]:
+    """What is to be known of the model's batches, if anything is."""
+    try:
+        apart = runtime.keeps_rows_apart(_LARGEST_BATCH)
+    except GraphError as error:
+        return [f"it takes no batch of any size: {error.message}"]
+    return [] if apart else ["in a batch its answers differ in their last digits, so it is computed row by row"]
 
 
 def _inspect_graph(path: Path) -> Finding:
@@ -82,7 +94,7 @@ def _shape(spec: TensorSpec) -> str:
 
 
 def _named(spec: TensorSpec) -> str:
-    names = [feature.name for feature in spec.features or ()] or list(spec.labels or ())
+    names = [feature.name for feature in spec.features or ()] or list(spec.labels or spec.vocabulary or ())
     more = len(names) - _NAMES_SHOWN
     return "  " + ", ".join(names[:_NAMES_SHOWN]) + (f", … {more} more" if more > 0 else "") if names else ""
 

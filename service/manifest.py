@@ -54,8 +54,9 @@ Datatype = Literal[
 ]
 """The element types of the Open Inference Protocol that a served tensor can have."""
 
-Kind = Literal["regression", "binary_classification", "classification", "tensors"]
-"""What the numbers mean; `tensors` is a graph of which nothing more is known."""
+Kind = Literal["regression", "binary_classification", "classification", "next_word", "tensors"]
+"""What the numbers mean. A `next_word` model takes a context of word ids, (rows, length), and gives the probability
+of each word of its vocabulary to come next; `tensors` is a graph of which nothing more is known."""
 
 
 def _not_zero(length: int) -> int:
@@ -118,6 +119,8 @@ class TensorSpec(_Frozen):
     """Names of the last dimension's columns, in order."""
     labels: tuple[Text, ...] | None = None
     """Names of the classes, one a column of a table's; two for a single probability (of the second)."""
+    vocabulary: tuple[Text, ...] | None = None
+    """The words whose ids, which are their places here, the tensor holds; the first stands for all others."""
     allow_non_finite: bool = False
     """Whether NaN and the infinities are values of this tensor when they come in."""
 
@@ -137,6 +140,8 @@ class TensorSpec(_Frozen):
             if len(self.shape) != 2 or len(self.labels) != (2 if width == 1 else width):  # noqa: PLR2004  # a table
                 raise ValueError(f"{self.name}: {len(self.labels)} labels for shape {list(self.shape)}")
             _refuse_twins(list(self.labels), f"{self.name}: label")
+        if self.vocabulary is not None and len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError(f"{self.name}: a word of the vocabulary is there twice")
         return self
 
 
@@ -214,6 +219,8 @@ class ModelManifest(_Document):
         if self.name in RESERVED_NAMES:
             raise ValueError(f"{self.name} is a path of the protocol and cannot name a model")
         _refuse_twins([tensor.name for tensor in self.inputs], "input")
+        if self.kind == "next_word":
+            _refuse_other_words(self.inputs, self.outputs)
         keys = [key for output, label in self.output_columns for key in (output.name, label) if key is not None]
         _refuse_twins(keys, "output")
         return self
@@ -235,3 +242,12 @@ def _refuse_twins(names: Sequence[str], what: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{what} {name!r} is named twice")
+
+
+def _refuse_other_words(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """What takes words must have one input of ids and one output with a probability for each word."""
+    words = inputs[0].vocabulary or ()
+    takes = [(spec.datatype, spec.shape) for spec in inputs]
+    gives = [(spec.datatype, spec.shape) for spec in outputs]
+    if not words or takes != [("INT64", (VARIABLE, VARIABLE))] or gives != [("FP32", (VARIABLE, len(words)))]:
+        raise ValueError("a next_word model takes one INT64 [-1, -1] with a vocabulary and gives one FP32 [-1, words]")

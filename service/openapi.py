@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.codec.tensors import element_type
+from service.codec.words import NEXT_WORDS
 from service.manifest import VARIABLE, Golden, ModelManifest, TensorSpec
 
 Schema = dict[str, Any]
@@ -111,6 +112,8 @@ def _operation(manifest: ModelManifest, verb: str, summary: str, request: Schema
 
 def _rows(specs: tuple[TensorSpec, ...]) -> Schema:
     """An instance: the row itself or its named features for one input, an object of rows for several."""
+    if specs[0].vocabulary is not None:
+        return _object({"context": {"type": "array", "minItems": 1, "items": _TEXT}})
     if len(specs) > 1:
         return _object({spec.name: _nested(spec, spec.row_shape) for spec in specs})
     (spec,) = specs
@@ -128,6 +131,10 @@ def _rows(specs: tuple[TensorSpec, ...]) -> Schema:
 
 
 def _prediction(manifest: ModelManifest) -> Schema:
+    if manifest.kind == "next_word":
+        word = _object({"word": _TEXT, "probability": {"type": "number"}})
+        unknown = {"type": "array", "items": {"type": "integer"}, "description": "Places of words that are not known."}
+        return _object({"next": {"type": "array", "maxItems": NEXT_WORDS, "items": word}, "unknown": unknown})
     columns = manifest.output_columns
     if len(columns) == 1 and columns[0][1] is None:
         return _value(columns[0][0])
@@ -178,6 +185,10 @@ def _tensor(specs: tuple[TensorSpec, ...]) -> Schema:
 
 
 def _example_rows(manifest: ModelManifest, golden: Golden) -> list[Any]:
+    words = manifest.inputs[0].vocabulary
+    if words is not None:
+        ids = golden.inputs[manifest.inputs[0].name][:_EXAMPLE_ROWS]
+        return [{"context": [words[one] for one in row]} for row in ids]
     if len(manifest.inputs) == 1:
         return golden.inputs[manifest.inputs[0].name][:_EXAMPLE_ROWS]
     names = [spec.name for spec in manifest.inputs]

@@ -3,22 +3,26 @@
 import logging
 import math
 import re
-from asyncio import CancelledError, Future
+from asyncio import CancelledError, Future, gather
 from dataclasses import asdict
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from service.catalog import Catalog, ServedModel
 from service.codec.oip import InferRequest
 from service.codec.tensors import Array, Inputs
+from service.codec.words import Contexts
 from service.errors import BinaryError, EncodingError, ForwardpassError, InternalError, RequestError, UnavailableError
 from service.metrics import Metrics, ModelStats
 
 logger = logging.getLogger(__name__)
 
 Protocol = Literal["v1", "v2"]
+
+Request = InferRequest | Inputs | Contexts
+"""A valid request, as the codec of its protocol and model decodes it."""
 
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
@@ -57,8 +61,8 @@ class Pending:
         self,
         model: ServedModel,
         protocol: Protocol,
-        request: InferRequest | Inputs,
-        future: "Future[tuple[Array, ...]]",
+        request: Request,
+        future: "Future[Any]",
         began: float,
     ) -> None:
         self._model = model
@@ -120,10 +124,8 @@ class Predictor:
         model.stats.in_flight += 1
         try:
             request = _decode(model, call)
-            inputs = request if isinstance(request, Inputs) else request.inputs
             model.stats.decode.observe(perf_counter() - began)
-            key = tuple(array.shape[1:] for array in inputs.arrays)
-            future = model.batcher.submit(inputs.arrays, inputs.rows, key)
+            future = _submit(model, request)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
             return _failure(model.stats, call.protocol, error)
         return Pending(model, call.protocol, request, future, began)
@@ -141,7 +143,7 @@ def error_reply(error: ForwardpassError) -> Reply:
     return Reply(error.status, msgspec.json.encode(content), headers=headers)
 
 
-def _decode(model: ServedModel, call: Call) -> InferRequest | Inputs:
+def _decode(model: ServedModel, call: Call) -> Request:
     if call.content_encoding and call.content_encoding.lower() != "identity":
         raise EncodingError(f"the body is encoded as {call.content_encoding!r}: send it as it is")
     if call.protocol == "v1":
@@ -155,9 +157,29 @@ def _decode(model: ServedModel, call: Call) -> InferRequest | Inputs:
     return model.infer.decode(call.body, int(call.json_length))
 
 
-def _encode(model: ServedModel, request: InferRequest | Inputs, outputs: tuple[Array, ...]) -> Reply:
-    if isinstance(request, Inputs):
-        return Reply(200, model.rows.encode(outputs))
+def _submit(model: ServedModel, request: Request) -> "Future[Any]":
+    """Queue a request's rows; the future has its outputs, of contexts those of each group."""
+    if not isinstance(request, Contexts):
+        return _submit_group(model, request if isinstance(request, Inputs) else request.inputs)
+    futures: list[Future[tuple[Array, ...]]] = []
+    try:
+        futures.extend(_submit_group(model, group) for group in request.groups)
+    except ForwardpassError:
+        # All or none of a request is computed.
+        for future in futures:
+            future.cancel()
+        raise
+    return gather(*futures)
+
+
+def _submit_group(model: ServedModel, inputs: Inputs) -> "Future[tuple[Array, ...]]":
+    key = tuple(array.shape[1:] for array in inputs.arrays)
+    return model.batcher.submit(inputs.arrays, inputs.rows, key)
+
+
+def _encode(model: ServedModel, request: Request, outputs: Any) -> Reply:  # noqa: ANN401  # as `_submit` says
+    if isinstance(request, Inputs | Contexts):
+        return Reply(200, model.rows.encode(request, outputs))
     body, json_length = model.infer.encode(request, outputs)
     if json_length is None:
         return Reply(200, body)

@@ -60,6 +60,8 @@ def score(  # noqa: PLR0913  # a model, two files, and how to run
     stored = open_version(_find(models, model))
     manifest = stored.manifest
     runtime = Runtime(stored.graph, manifest, stored.golden, stored.graph_path, provider=provider, threads=threads)
+    if not runtime.keeps_rows_apart(max_batch):
+        max_batch = 1
     columns = _columns(manifest)
     blocks = _read(source, columns)
     rows = 0

@@ -172,7 +172,8 @@ class InferCodec:
             raise BinaryError.at(place, expected=f"{len(blob)} bytes or fewer, as are left", got=str(needed))
         array = tensors.from_bytes(spec, blob, shape)
         if array is None:
-            expected = "bytes 0 and 1" if spec.datatype == "BOOL" else "finite numbers"
+            numbers = "finite numbers" if spec.vocabulary is None else f"ids from 0 to {len(spec.vocabulary) - 1}"
+            expected = "bytes 0 and 1" if spec.datatype == "BOOL" else numbers
             raise ElementError.at(pointer, expected=expected, got="a tensor with others")
         return array
 
@@ -252,7 +253,7 @@ def _read_data(spec: TensorSpec, text: msgspec.Raw, shape: tuple[int, ...], poin
 
 def _second_look(spec: TensorSpec, values: Any, layout: tuple[int, ...], pointer: str) -> Array:  # noqa: ANN401  # JSON
     """The array of values that the fast way did not take, or the error with every fault that explains it."""
-    found = list(islice(tensors.find_faults(spec.datatype, values, layout, pointer), MAX_FAULTS))
+    found = list(islice(tensors.find_faults(spec, values, layout, pointer), MAX_FAULTS))
     array = tensors.from_lists(spec, tensors.with_integers(spec, values), layout) if not found else None
     if array is None:
         raise merge(found)

@@ -61,12 +61,13 @@ class RowsCodec:
             arrays = self._second_look(body)
         return Inputs(arrays, len(arrays[0]))
 
-    def encode(self, outputs: Sequence[Array]) -> bytes:
-        """The reply with the model's `outputs`, which stand in the manifest's order.
+    def encode(self, request: Inputs, outputs: Sequence[Array]) -> bytes:
+        """The reply to a request with the model's `outputs`, which stand in the manifest's order.
 
         A prediction is the plain value of a model's one unlabelled output, else an object by output name in
         which a labelled output has its label beside it and names its columns.
         """
+        del request
         columns = self._manifest.output_columns
         if len(columns) == 1 and columns[0][1] is None:
             return msgspec.json.encode({"predictions": _values(columns[0][0], outputs[0])})
@@ -120,12 +121,12 @@ class RowsCodec:
                 place = f"{pointer}/{pointer_step(name)}"
                 if name in self._cells:
                     spec, shape = self._cells[name]
-                    yield from tensors.find_faults(spec.datatype, value, shape, place)
+                    yield from tensors.find_faults(spec, value, shape, place)
                 else:
                     hint = f"the names are {', '.join(self._cells)}"
                     yield FeatureError.at(place, expected="absent", got="a name the model does not know", hint=hint)
         elif self._listed is not None:
-            yield from tensors.find_faults(self._listed.datatype, instance, self._listed.row_shape, pointer)
+            yield from tensors.find_faults(self._listed, instance, self._listed.row_shape, pointer)
         else:
             expected = f"an object with {', '.join(self._cells)}"
             yield StructureError.at(pointer, expected=expected, got=tensors.describe(instance))

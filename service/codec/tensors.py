@@ -58,7 +58,7 @@ def from_lists(spec: TensorSpec, values: Any, shape: Sequence[int]) -> Array | N
     fits = len(array.shape) == len(shape) and all(
         got == wanted or (wanted == VARIABLE and got > 0) for wanted, got in zip(shape, array.shape, strict=True)
     )
-    return array if fits and is_finite(array) else None
+    return array if fits and is_finite(array) and _names_words(spec, array) else None
 
 
 def from_doubles(spec: TensorSpec, values: npt.NDArray[np.float64]) -> Array | None:
@@ -71,23 +71,24 @@ def from_doubles(spec: TensorSpec, values: npt.NDArray[np.float64]) -> Array | N
     if dtype.kind == "b":
         fits = (values == 0.0) | (values == 1.0)
     else:
-        limits = np.iinfo(dtype)
+        least, most = _limits(spec)
         # The largest 64-bit integer is no double; the power of two above it is, and is itself too large.
-        fits = (values >= float(limits.min)) & (values < float(limits.max) + 1.0) & (values == np.floor(values))
+        fits = (values >= float(least)) & (values < float(most) + 1.0) & (values == np.floor(values))
     return values.astype(dtype) if fits.all() else None
 
 
 def from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int]) -> Array | None:
     """The little-endian, row-major array in `blob`, which has just its bytes, without a copy where it is aligned.
 
-    None where a boolean is neither 0 nor 1, or a number is not finite and `spec` does not allow that.
+    None where a boolean is neither 0 nor 1, a number is not finite and `spec` does not allow that, or an id is
+    that of no word.
     """
     dtype = DTYPES[spec.datatype]
     if dtype.kind == "b":
         octets = np.frombuffer(blob, np.uint8)
         return octets.view(np.bool_).reshape(shape) if (octets <= 1).all() else None
     array = np.require(np.frombuffer(blob, dtype.newbyteorder("<")), dtype, "A").reshape(shape)
-    return array if spec.allow_non_finite or is_finite(array) else None
+    return array if (spec.allow_non_finite or is_finite(array)) and _names_words(spec, array) else None
 
 
 def to_bytes(array: Array) -> bytes:
@@ -118,27 +119,27 @@ def with_integers(spec: TensorSpec, values: Any) -> Any:  # noqa: ANN401  # JSON
 
 
 def find_faults(
-    datatype: Datatype,
+    spec: TensorSpec,
     values: Any,  # noqa: ANN401  # JSON
     shape: Sequence[int],
     pointer: str,
 ) -> Iterator[RequestError]:
-    """Every fault of a JSON value against the datatype and shape (-1: any but 0) it should have, in reading order.
+    """Every fault of a JSON value against `spec`'s elements and the shape (-1: any but 0) it should have, in order.
 
     `pointer` is the JSON pointer of `values` itself. Lists of unequal length below a variable dimension are
     no fault of any one element: they alone are refused by `from_lists` and not found here.
     """
     if not shape:
-        expected = _unmet(datatype, values)
+        expected = _unmet(spec, values)
         if expected:
             yield ElementError.at(pointer, expected=expected, got=describe(values))
         return
     length, inner = shape[0], shape[1:]
     if isinstance(values, list) and (len(values) == length or (length == VARIABLE and values)):
         for index, value in enumerate(values):
-            yield from find_faults(datatype, value, inner, f"{pointer}/{index}")
+            yield from find_faults(spec, value, inner, f"{pointer}/{index}")
         return
-    what = "lists" if inner else _PLURAL[element_type(datatype)]
+    what = "lists" if inner else _PLURAL[element_type(spec.datatype)]
     count = "1 or more" if length == VARIABLE else length
     yield ShapeError.at(pointer, expected=f"a list of {count} {what}", got=describe(values))
 
@@ -155,16 +156,29 @@ def describe(value: Any) -> str:  # noqa: ANN401  # JSON
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 
 
-def _unmet(datatype: Datatype, value: Any) -> str:  # noqa: ANN401  # JSON
+def _limits(spec: TensorSpec) -> tuple[int, int]:
+    """The least and the largest integer of the tensor: of its datatype, or the ids of its words."""
+    if spec.vocabulary is not None:
+        return 0, len(spec.vocabulary) - 1
+    limits = np.iinfo(DTYPES[spec.datatype])
+    return int(limits.min), int(limits.max)
+
+
+def _names_words(spec: TensorSpec, array: Array) -> bool:
+    """Whether the tensor holds ids of its vocabulary only, if it has one."""
+    return spec.vocabulary is None or bool(((array >= 0) & (array < len(spec.vocabulary))).all())
+
+
+def _unmet(spec: TensorSpec, value: Any) -> str:  # noqa: ANN401  # JSON
     """What an element should be and is not; empty where it is."""
-    wanted, dtype = element_type(datatype), DTYPES[datatype]
+    wanted, dtype = element_type(spec.datatype), DTYPES[spec.datatype]
     if wanted is bool or isinstance(value, bool) or not isinstance(value, int | float):
         return "" if wanted is bool and isinstance(value, bool) else _SINGULAR[wanted]
     if wanted is int:
         if isinstance(value, float) and not value.is_integer():
             return _SINGULAR[int]
-        limits = np.iinfo(dtype)
-        return "" if limits.min <= value <= limits.max else f"an integer from {limits.min} to {limits.max}"
+        least, most = _limits(spec)
+        return "" if least <= value <= most else f"an integer from {least} to {most}"
     try:
         fits = math.isfinite(_cast(float(value), dtype))
     except OverflowError:

@@ -114,6 +114,25 @@ def test_a_damaged_model_stays_out_and_the_others_are_served(tmp_path: Path, cap
     assert caplog.messages == [f"vote version 1 is not served: {refused.reason}"]
 
 
+def test_all_versions_are_served_where_the_setting_says(tmp_path: Path) -> None:
+    """A version is asked for by its number; without one the latest answers, and one that is damaged hurts no other."""
+    for version in (1, 2, 10):
+        publish(tmp_path, "line", version)
+    assert loaded(tmp_path).versions("line") == ["10"]
+    catalog = loaded(tmp_path, versions="all")
+    assert catalog.versions("line") == ["1", "2", "10"]
+    assert [catalog.find("line", version).manifest.version for version in (None, "1", "2")] == [10, 1, 2]
+    damage(tmp_path / "line" / "2")
+    hurt = loaded(tmp_path, versions="all")
+    assert not hurt.ready
+    assert [entry.state for entry in hurt.entries("line")] == ["READY", "UNAVAILABLE", "READY"]
+    assert hurt.find("line").manifest.version == 10
+    with pytest.raises(NotReadyError, match="line version 2 is not served"):
+        hurt.find("line", "2")
+    with pytest.raises(UnknownVersionError, match="line is served in version 1, 2, 10, not in '3'"):
+        hurt.find("line", "3")
+
+
 def test_a_model_of_which_only_an_input_is_odd_stays_out_alone(tmp_path: Path) -> None:
     """Golden rows that are no numbers keep their model from being served, and no other."""
     publish(tmp_path, "line")

@@ -33,7 +33,7 @@ def test_a_version_is_told_at_a_glance() -> None:
         "train_loss 0.0685",
         "to beat: tutorial 0.1012",
         "differ by at most",
-        "3 files match their checksums, 3 golden rows their answers",
+        "6 files match their checksums, 3 golden rows their answers",
     ):
         assert word in text
     assert len(text.splitlines()) < 12
@@ -41,7 +41,7 @@ def test_a_version_is_told_at_a_glance() -> None:
 
 def test_long_lists_of_names_are_cut() -> None:
     """Twenty features are six and a number."""
-    assert "feature_4, feature_5, … 14 more\n" in only(COMMITTED / "binary_classifier").text
+    assert "feature_4, feature_5, … 14 more\n" in only(COMMITTED / "binary_classifier" / "1").text
 
 
 def test_labels_are_shown(tmp_path: Path) -> None:
@@ -129,8 +129,10 @@ def test_a_fixed_batch_is_told_with_the_way_out(tmp_path: Path) -> None:
 
 
 def test_a_version_with_a_fixed_batch_is_sound(tmp_path: Path) -> None:
-    """Its golden row is computed as it was recorded."""
-    assert only(publish(tmp_path, "fixed")).sound
+    """Its golden row is computed as it was recorded, and what it does not take is said."""
+    finding = only(publish(tmp_path, "fixed"))
+    assert finding.sound
+    assert "it takes no batch of any size" in finding.text
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage"])

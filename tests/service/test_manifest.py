@@ -102,7 +102,7 @@ def manifests(draw: st.DrawFn) -> ModelManifest:
         schema=1,
         name=draw(NAMES.filter(is_model_name)),
         version=draw(st.integers(1, 2**31)),
-        kind=draw(st.sampled_from(get_args(Kind))),
+        kind=draw(st.sampled_from([kind for kind in get_args(Kind) if kind != "next_word"])),
         description=draw(st.text(max_size=8)),
         inputs=tuple(inputs),
         outputs=tuple(outputs),
@@ -234,6 +234,32 @@ def test_a_manifest_that_cannot_be_meant_is_refused(changes: dict[str, Any], tol
     """The error names the file and the place in it."""
     with pytest.raises(ManifestError, match=rf"^adder/3/manifest\.json: .*{told}"):
         parsed(**changes)
+
+
+WORDS = tensor(datatype="INT64", shape=[-1, -1], vocabulary=["<unknown>", "the", "of"])
+LIKELIHOODS = tensor(name="y", shape=[-1, 3])
+
+
+def test_a_model_of_words_takes_ids_and_gives_each_word_its_probability() -> None:
+    """Its vocabulary is what version 1's words are read and written by."""
+    manifest = parsed(kind="next_word", inputs=WORDS, outputs=LIKELIHOODS)
+    assert manifest.inputs[0].vocabulary == ("<unknown>", "the", "of")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "told"),
+    [
+        (tensor(datatype="INT64", shape=[-1, -1]), LIKELIHOODS, "a next_word model takes one"),
+        (WORDS, tensor(name="y", shape=[-1, 4]), "a next_word model takes one"),
+        (WORDS * 1 + tensor(name="z"), LIKELIHOODS, "a next_word model takes one"),
+        (tensor(datatype="INT64", shape=[-1, -1], vocabulary=["a", "a", "b"]), LIKELIHOODS, "there twice"),
+    ],
+)
+def test_a_model_of_words_without_them_is_refused(inputs: object, outputs: object, told: str) -> None:
+    """A model that could not be asked in words is not called one."""
+    content = json.dumps(document(kind="next_word", inputs=inputs, outputs=outputs)).encode()
+    with pytest.raises(ManifestError, match=told):
+        ModelManifest.parse(content, "here")
 
 
 @pytest.mark.parametrize("key", ["name", "version", "kind", "inputs", "outputs"])

@@ -263,6 +263,17 @@ def test_a_missing_provider_is_a_settings_error() -> None:
     require_provider("cpu")
 
 
+def test_a_graph_in_which_rows_meet_is_found_out() -> None:
+    """Its answers in a batch are not those alone; of a plain network they are."""
+    sample = dataclasses.replace(
+        SAMPLES["vote"], nodes=[helper.make_node("Softmax", ["score"], ["probability"], axis=0)]
+    )
+    mixing = Runtime(graph_of(sample), manifest_of("vote", sample), None, WHERE)
+    assert not mixing.keeps_rows_apart(8)
+    assert mixing.keeps_rows_apart(1)
+    assert load("line").keeps_rows_apart(256)
+
+
 def test_a_batch_of_any_size_can_be_timed() -> None:
     """The figure is some seconds, for more rows than the model has golden ones too."""
     runtime = load("line")

@@ -77,7 +77,7 @@ def same_bits(first: Array, second: Array) -> bool:
 
 def predictions(outputs: Sequence[TensorSpec], *arrays: Array) -> Any:  # noqa: ANN401  # JSON
     """The predictions in a model's reply."""
-    reply = json.loads(codec_of([spec_of("x", "FP32", VARIABLE)], outputs).encode(arrays))
+    reply = json.loads(codec_of([spec_of("x", "FP32", VARIABLE)], outputs).encode(Inputs((), 0), arrays))
     assert reply.keys() == {"predictions"}
     return reply["predictions"]
 

@@ -50,7 +50,7 @@ def same_bits(first: Array, second: Array) -> bool:
 
 def faults(datatype: Datatype, values: object, shape: tuple[int, ...]) -> list[tuple[str, str, str]]:
     """What the second look finds, as pointers, expectations and what came."""
-    found = [fault for error in find_faults(datatype, values, shape, "/x") for fault in error.faults]
+    found = [fault for error in find_faults(spec_of(datatype), values, shape, "/x") for fault in error.faults]
     return [(fault.pointer, fault.expected, fault.got) for fault in found]
 
 
@@ -313,9 +313,9 @@ def test_a_list_of_another_length_is_told_by_what_it_should_hold(
 
 def test_a_look_can_stop_at_any_fault() -> None:
     """Faults are found one at a time, so that whoever has seen enough pays for no more."""
-    found = find_faults("FP32", ["a"] * 1_000_000, (VARIABLE,), "/x")
+    found = find_faults(spec_of("FP32"), ["a"] * 1_000_000, (VARIABLE,), "/x")
     assert isinstance(next(found), ElementError)
-    assert isinstance(next(find_faults("FP32", 5, (VARIABLE,), "/x")), ShapeError)
+    assert isinstance(next(find_faults(spec_of("FP32"), 5, (VARIABLE,), "/x")), ShapeError)
 
 
 def test_whole_floats_become_integers_where_integers_are_meant() -> None:

@@ -1,0 +1,113 @@
+"""Version 1 for words: contexts in, the most likely next words out."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from service.codec import tensors
+from service.codec.body import pointer_step, read
+from service.codec.tensors import Array, Inputs
+from service.errors import MAX_FAULTS, ElementError, FeatureError, RequestError, ShapeError, StructureError, merge
+from service.manifest import ModelManifest
+
+NEXT_WORDS = 5
+"""Words of an answer, the most likely first."""
+
+
+class _Instance(msgspec.Struct, forbid_unknown_fields=True):
+    context: list[str]
+
+
+class _Request(msgspec.Struct):
+    instances: list[_Instance]
+
+
+class _AnyRequest(msgspec.Struct):
+    instances: list[Any]
+
+
+_REQUESTS = msgspec.json.Decoder(_Request)
+_ANY_REQUESTS = msgspec.json.Decoder(_AnyRequest, float_hook=float)
+
+
+class Contexts(NamedTuple):
+    """A valid request: its contexts grouped by length, since only rows of one shape can be computed together."""
+
+    groups: tuple[Inputs, ...]
+    places: tuple[tuple[int, ...], ...]
+    """For each group, where in the request its rows stood."""
+    unknown: tuple[tuple[int, ...], ...]
+    """For each row of the request, which of its words the vocabulary lacks."""
+
+
+class WordsCodec:
+    """Reads predict requests of at most `max_rows` contexts for one `next_word` model and writes their replies."""
+
+    def __init__(self, manifest: ModelManifest, max_rows: int) -> None:
+        self._max_rows = max_rows
+        self._words = manifest.inputs[0].vocabulary or ()
+        self._ids = {word: index for index, word in enumerate(self._words)}
+
+    def decode(self, body: bytes) -> Contexts:
+        """The contexts in `body`; raises a `RequestError` with every fault, `MAX_FAULTS` at most."""
+        try:
+            instances = _REQUESTS.decode(body).instances
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            instances = []
+        if not 0 < len(instances) <= self._max_rows or not all(instance.context for instance in instances):
+            raise self._second_look(body)
+        by_length: dict[int, list[int]] = {}
+        rows: list[list[int]] = []
+        unknown: list[tuple[int, ...]] = []
+        for place, instance in enumerate(instances):
+            by_length.setdefault(len(instance.context), []).append(place)
+            rows.append([self._ids.get(word, 0) for word in instance.context])
+            unknown.append(tuple(index for index, word in enumerate(instance.context) if word not in self._ids))
+        places = tuple(tuple(group) for group in by_length.values())
+        groups = tuple(Inputs((np.array([rows[place] for place in group], np.int64),), len(group)) for group in places)
+        return Contexts(groups, places, tuple(unknown))
+
+    def encode(self, request: Contexts, outputs: Sequence[tuple[Array, ...]]) -> bytes:
+        """The reply with the probabilities of each group: for each context its `NEXT_WORDS` likeliest words."""
+        predictions: list[dict[str, Any]] = [{"next": [], "unknown": unknown} for unknown in request.unknown]
+        for places, (probabilities,) in zip(request.places, outputs, strict=True):
+            for place, row in zip(places, probabilities, strict=True):
+                # Without the first entry: it stands for all words that have none, and is none itself.
+                likeliest = 1 + np.argsort(-row[1:], kind="stable")[:NEXT_WORDS]
+                predictions[place]["next"] = [
+                    {"word": self._words[index], "probability": float(row[index])} for index in likeliest
+                ]
+        return msgspec.json.encode({"predictions": predictions})
+
+    def _second_look(self, body: bytes) -> RequestError:
+        """The error with every fault of a body that the fast way did not take."""
+        instances = read(_ANY_REQUESTS, body).instances
+        if not 0 < len(instances) <= self._max_rows:
+            expected = f"a list of 1 to {self._max_rows} contexts"
+            return ShapeError.at("/instances", expected=expected, got=tensors.describe(instances))
+        faults = (fault for place, one in enumerate(instances) for fault in _find_faults(one, f"/instances/{place}"))
+        return merge(list(islice(faults, MAX_FAULTS)))
+
+
+def _find_faults(instance: Any, pointer: str) -> Iterator[RequestError]:  # noqa: ANN401  # JSON
+    if not isinstance(instance, dict):
+        yield StructureError.at(pointer, expected="an object with a context", got=tensors.describe(instance))
+        return
+    for name in instance:
+        if name != "context":
+            hint = "the only name is context"
+            place = f"{pointer}/{pointer_step(name)}"
+            yield FeatureError.at(place, expected="absent", got="a name the model does not know", hint=hint)
+    if "context" not in instance:
+        yield FeatureError.at(pointer, expected="an object with 'context'", got="one without")
+        return
+    words = instance["context"]
+    if not isinstance(words, list) or not words:
+        yield ShapeError.at(f"{pointer}/context", expected="a list of 1 or more words", got=tensors.describe(words))
+        return
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            yield ElementError.at(f"{pointer}/context/{index}", expected="a word", got=tensors.describe(word))
