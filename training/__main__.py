@@ -3,7 +3,8 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.box import SIMPLE
@@ -11,28 +12,38 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from training.check import check
 from training.errors import TrainingError
-from training.loop import OnEpoch
 from training.pipeline import Produced, produce
-from training.publish import Outcome, publish
-from training.task import Task
+from training.publish import publish
+from training.task import OnEpoch, Task
 from training.tasks import TASKS
+from training.tasks.digits import from_mnist
+
+Finish = Callable[[Produced], str]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the named tasks; the answer is the exit status, 1 where any of them was not published."""
+    """Train the named tasks; the answer is the exit status, 1 where any was not published, or not found again."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.tasks if name not in TASKS]
     if unknown:
         parser.error(f"unknown task {', '.join(unknown)}; known are {', '.join(TASKS)}")
     tasks = [task for name in dict.fromkeys(arguments.tasks or TASKS) for task in TASKS[name]]
+    if arguments.data is not None:
+        if arguments.tasks != ["digits"] or arguments.output is None:
+            parser.error("--data goes with the task digits alone, and with an --output of its own")
+        tasks = [from_mnist(arguments.data)]
+    output = arguments.output or Path("models")
     # A file or a pipe has no width, and the usual eighty columns would break the table's words.
     console = Console(width=None if sys.stdout.isatty() else 150)
     if arguments.list:
         console.print(_list(tasks))
         return 0
-    return train_all(tasks, arguments.output, replace=arguments.replace, console=console)
+    if arguments.check:
+        return train_all(tasks, partial(check, output), console, failed="is not what it was")
+    return train_all(tasks, partial(_publish, output, replace=arguments.replace), console)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,11 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path("models"),
         metavar="DIR",
         help="the models folder (default: models)",
     )
-    parser.add_argument("--replace", action="store_true", help="exchange versions published with other bytes")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="train digits on MNIST's own files in this folder")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--replace", action="store_true", help="exchange versions published with other bytes")
+    what.add_argument("--check", action="store_true", help="compare with what is published; write nothing")
     parser.add_argument("--list", action="store_true", help="list the tasks; train nothing")
     return parser
 
@@ -64,24 +77,34 @@ def _table(*names: str) -> Table:
     """Lay out a table of these columns; a narrow terminal breaks the long words and cuts off none."""
     table = Table(box=SIMPLE, padding=0)
     for name in names:
-        table.add_column(name, overflow="fold", no_wrap=name not in {"metric", "baseline", "description"})
+        table.add_column(name, overflow="fold", no_wrap=name not in {"metric", "baseline", "outcome", "description"})
     return table
 
 
-def train_all(tasks: Sequence[Task], output: Path, *, replace: bool, console: Console) -> int:
-    """Train, then publish each task, whatever becomes of the others; the answer is the exit status."""
+def _publish(root: Path, produced: Produced, *, replace: bool) -> str:
+    return publish(root, produced.manifest, produced.files, replace=replace)
+
+
+def train_all(tasks: Sequence[Task], finish: Finish, console: Console, *, failed: str = "was not published") -> int:
+    """Train and finish each task, whatever becomes of the others; the answer is the exit status.
+
+    `finish` does with a training what it is for, and says what came of it; `failed` is what becomes of a task
+    otherwise.
+    """
     table = _table("task", "version", "metric", "baseline", "parity", "size", "seconds", "outcome")
     failures: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         for task in tasks:
-            bar = progress.add_task(task.title, total=task.recipe.epochs)
+            bar = progress.add_task(task.title, total=task.recipe.most_epochs)
             start = time.perf_counter()
             try:
                 produced = produce(task, _advance(progress, bar))
-                outcome = publish(output, produced.manifest, produced.files, replace=replace)
+                # Whoever stops early has nothing left to do.
+                progress.update(bar, completed=task.recipe.most_epochs)
+                outcome = finish(produced)
             except TrainingError as error:
-                failures.append(f"{task.title} was not published: {error}")
+                failures.append(f"{task.title} {failed}: {error}")
             else:
                 table.add_row(*_row(produced, time.perf_counter() - start, outcome))
     if table.row_count:
@@ -95,7 +118,7 @@ def _advance(progress: Progress, bar: TaskID) -> OnEpoch:
     return lambda epoch, _loss: progress.update(bar, completed=epoch)
 
 
-def _row(produced: Produced, seconds: float, outcome: Outcome) -> list[str]:
+def _row(produced: Produced, seconds: float, outcome: str) -> list[str]:
     return [
         produced.manifest.name,
         str(produced.manifest.version),

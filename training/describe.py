@@ -2,16 +2,22 @@
 
 import importlib.metadata
 import platform
-from dataclasses import asdict
+from dataclasses import fields
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from service.manifest import Environment, ModelManifest, Parity, TensorSpec, Training
 from training.loop import THREADS
-from training.task import Figures, Task, Trained
+from training.task import Figures, Recipe, Task, Trained
 
-LIBRARIES = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime", "scikit-learn", "numpy")
+LIBRARIES = (
+    *("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime"),
+    *("numpy", "scipy", "scikit-learn"),
+    *("matplotlib", "contourpy", "pillow"),
+)
+"""What computes the weights, the models' files, the figures of data and baselines, the plots."""
 
 
 def describe(task: Task, trained: Trained, figures: Figures, parity: Parity) -> ModelManifest:
@@ -27,8 +33,8 @@ def describe(task: Task, trained: Trained, figures: Figures, parity: Parity) -> 
         training=Training(
             source=task.source,
             data=task.dataset,
-            recipe={"loss": type(task.loss).__name__, **asdict(task.recipe)},
-            seed=task.seed,
+            recipe={"loss": type(task.loss).__name__, **_chosen(task.recipe)},
+            seed=trained.seed,
             metrics=figures.metrics,
             baseline=figures.baseline,
             gate=task.condition,
@@ -36,6 +42,15 @@ def describe(task: Task, trained: Trained, figures: Figures, parity: Parity) -> 
         ),
         parity=parity,
     )
+
+
+def _chosen(recipe: Recipe) -> dict[str, JsonValue]:
+    """Take from a recipe what it says beyond the defaults."""
+    return {
+        field.name: getattr(recipe, field.name)
+        for field in fields(recipe)
+        if getattr(recipe, field.name) != field.default
+    }
 
 
 def with_ranges(spec: TensorSpec, rows: Tensor) -> TensorSpec:

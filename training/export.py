@@ -14,6 +14,8 @@ import torch
 from google.protobuf.message import Message
 from torch import Tensor, nn
 
+from service.manifest import VARIABLE, TensorSpec
+
 BATCH = "batch"
 """What the ONNX graph calls the dimension that each request chooses."""
 
@@ -26,30 +28,31 @@ class Exported:
     torchscript: bytes
 
 
-def export(network: nn.Module, example: Tensor, *, input_name: str, output_name: str) -> Exported:
-    """Export a network in evaluation mode, whose one input and output get these names in the ONNX graph.
+def export(network: nn.Module, example: Tensor, source: TensorSpec, target: TensorSpec) -> Exported:
+    """Export a network in evaluation mode, whose one input and output get their names in the ONNX graph.
 
-    `example` is an input of at least two rows: from a single one the exporter would conclude that one is all.
+    `example` is an input in which every variable dimension of `source` has a length of at least two: from a
+    single row the exporter would conclude that one is all.
     """
     return Exported(
-        onnx=_onnx(network, example, input_name, output_name),
+        onnx=_onnx(network, example, source, target),
         torchscript=_torchscript(network, example),
     )
 
 
-def _onnx(network: nn.Module, example: Tensor, input_name: str, output_name: str) -> bytes:
+def _onnx(network: nn.Module, example: Tensor, source: TensorSpec, target: TensorSpec) -> bytes:
     # It logs each operator of torchvision that it cannot find, which no network here uses.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        # torch.export copies PyTorch's own tree specifications, which warn of their own future.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        # It warns of PyTorch's own insides and of their future; whether the graph is right is what verify finds out.
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
             (example,),
             dynamo=True,
-            input_names=[input_name],
-            output_names=[output_name],
-            dynamic_shapes=({0: BATCH},),
+            input_names=[source.name],
+            output_names=[target.name],
+            dynamic_shapes=(_free_dimensions(source),),
             external_data=False,
             verbose=False,
         )
@@ -59,6 +62,14 @@ def _onnx(network: nn.Module, example: Tensor, input_name: str, output_name: str
     _strip_metadata(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _free_dimensions(source: TensorSpec) -> dict[int, object]:
+    """What the exporter must leave open. A recurrent network's length cannot be named, only left to be found out."""
+    variable = [axis for axis, length in enumerate(source.shape) if length == VARIABLE]
+    if variable == [0]:
+        return {0: BATCH}
+    return {axis: torch.export.Dim.DYNAMIC if axis == 0 else torch.export.Dim.AUTO for axis in variable}
 
 
 def _strip_metadata(message: Message) -> None:
@@ -74,7 +85,9 @@ def _strip_metadata(message: Message) -> None:
 def _torchscript(network: nn.Module, example: Tensor) -> bytes:
     with warnings.catch_warnings():
         # TorchScript is what is wanted: one file that C++ and Python load without the network's source.
+        # What it says of the checks inside a recurrent layer is answered by verify too.
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"Converting a tensor to a Python boolean might cause the trace")
         # A process's first class of a name keeps it, later ones are numbered. Traced twice, all are numbered.
         torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call] # PyTorch's own
         traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call] # the same

@@ -1,20 +1,18 @@
 """The one loop in which networks learn."""
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from training.task import Data, History, Recipe, Split, Task, Trained
+from training.task import Data, History, OnEpoch, Recipe, Split, Task, Trained
 
 THREADS = 1
 """A sum split among threads adds up in another order, to other last bits: one thread gives one result."""
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
-
-OnEpoch = Callable[[int, float], object]
-"""Is told after every epoch its number, from 1, and its training loss."""
 
 
 @contextmanager
@@ -35,19 +33,49 @@ def reproducible(seed: int) -> Iterator[None]:
 
 def train(task: Task, on_epoch: OnEpoch = lambda _epoch, _loss: None) -> Trained:
     """Train the task's network by its recipe: the same task gives the same weights to the last bit."""
-    with reproducible(task.seed):
+    best: Trained | None = None
+    for start in range(task.recipe.starts):
+        trained = _train_from(task, start, on_epoch)
+        if best is None or trained.history.best < best.history.best:
+            best = trained
+    if best is None:
+        raise ValueError(f"{task.title} has no start")
+    return best
+
+
+def _train_from(task: Task, start: int, on_epoch: OnEpoch) -> Trained:
+    recipe, seed = task.recipe, task.seed + start
+    with reproducible(seed):
         data = task.data()
         network = task.network(data)
-        order = torch.Generator().manual_seed(task.seed)
-        train_losses, validation_losses = [], []
-        optimiser = _optimiser(network, task.recipe)
-        for epoch in range(1, task.recipe.epochs + 1):
-            train_losses.append(_epoch(network, task.loss, optimiser, _batches(data, task.recipe, order)))
+        order = torch.Generator().manual_seed(seed)
+        optimiser = _optimiser(network, recipe)
+        annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs) if recipe.annealed else None
+        train_losses: list[float] = []
+        validation_losses: list[float] = []
+        best_weights = copy.deepcopy(network.state_dict())
+        for epoch in range(1, recipe.epochs + 1):
+            train_losses.append(_epoch(network, task.loss, optimiser, _batches(data, recipe, order)))
+            if annealing is not None:
+                annealing.step()
             if data.validation is not None:
                 validation_losses.append(evaluate(network, task.loss, data.validation))
-            on_epoch(epoch, train_losses[-1])
+            on_epoch(start * recipe.epochs + epoch, train_losses[-1])
+            if recipe.patience is not None:
+                since_best = _since_best(validation_losses)
+                if since_best == 0:
+                    best_weights = copy.deepcopy(network.state_dict())
+                elif since_best == recipe.patience:
+                    break
+        if recipe.patience is not None:
+            network.load_state_dict(best_weights)
     network.eval()
-    return Trained(network, data, History(tuple(train_losses), tuple(validation_losses)))
+    return Trained(network, data, History(tuple(train_losses), tuple(validation_losses)), seed)
+
+
+def _since_best(losses: list[float]) -> int:
+    """Epochs that have passed since the one with the smallest loss."""
+    return len(losses) - 1 - losses.index(min(losses))
 
 
 def evaluate(network: nn.Module, loss: nn.Module, split: Split) -> float:
@@ -59,8 +87,12 @@ def evaluate(network: nn.Module, loss: nn.Module, split: Split) -> float:
 
 
 def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    # Every optimiser takes `lr`; only their common base class does not say so.
-    return OPTIMISERS[recipe.optimiser](network.parameters(), lr=recipe.learning_rate)  # type: ignore[call-arg]
+    # Every optimiser here takes both; only their common base class does not say so.
+    return OPTIMISERS[recipe.optimiser](
+        network.parameters(),
+        lr=recipe.learning_rate,  # type: ignore[call-arg]
+        weight_decay=recipe.weight_decay,
+    )
 
 
 def _batches(data: Data, recipe: Recipe, order: torch.Generator) -> Iterator[Split]:

@@ -1,13 +1,15 @@
 """The way of one task from its data to a version that can be published."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from service.manifest import GOLDEN_FILE, ONNX_FILE, TORCHSCRIPT_FILE, ModelManifest, Parity
+from training.card import card
 from training.describe import describe
 from training.export import export
-from training.loop import OnEpoch, reproducible, train
-from training.task import Figures, Task, Trained
-from training.verify import golden, verify
+from training.loop import reproducible, train
+from training.task import Figures, OnEpoch, Task, Trained
+from training.verify import golden, uniform, verify
 
 
 @dataclass(frozen=True)
@@ -22,21 +24,21 @@ class Produced:
 
 
 def produce(task: Task, on_epoch: OnEpoch = lambda _epoch, _loss: None) -> Produced:
-    """Train a task, then export and verify what it learned: the same task gives the same bytes.
+    """Train a task, then export, verify and describe what it learned: the same task gives the same bytes.
 
     Raises `GateError` or `ParityError` where the result is not fit to be published.
     """
-    trained = train(task, on_epoch)
-    with reproducible(task.seed):
+    trained = (task.fit or train)(task, on_epoch)
+    with reproducible(trained.seed):
         figures = task.gate(trained)
         rows = trained.data.held_out.inputs
-        exported = export(trained.network, rows, input_name=task.input.name, output_name=task.output.name)
-        parity = verify(trained.network, exported, task.input, task.output, trained.data.train.inputs)
+        exported = export(trained.network, rows, task.input, task.output)
+        examples = (
+            partial(task.examples, trained.data) if task.examples else partial(uniform, trained.data.train.inputs)
+        )
+        parity = verify(trained.network, exported, task.input, task.output, examples)
         answers = golden(trained.network, task.input, task.output, rows)
-    return Produced(
-        trained,
-        figures,
-        parity,
-        describe(task, trained, figures, parity),
-        {ONNX_FILE: exported.onnx, TORCHSCRIPT_FILE: exported.torchscript, GOLDEN_FILE: answers.render()},
-    )
+        manifest = describe(task, trained, figures, parity)
+        page = card(task, trained, manifest)
+    models = {ONNX_FILE: exported.onnx, TORCHSCRIPT_FILE: exported.torchscript, GOLDEN_FILE: answers.render()}
+    return Produced(trained, figures, parity, manifest, {**models, **page})

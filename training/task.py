@@ -1,10 +1,11 @@
 """What a training task is: a frozen description of everything that decides its model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from torch import Tensor, nn
+from matplotlib.figure import Figure
+from torch import Generator, Tensor, nn
 
 from service.manifest import Kind, TensorSpec
 
@@ -41,6 +42,18 @@ class Recipe:
     epochs: int
     batch_size: int | None = None
     """Rows a step looks at, drawn in a new order each epoch; None is all of them at once, in their order."""
+    weight_decay: float = 0.0
+    annealed: bool = False
+    """Whether the learning rate falls to zero over the epochs, along half a cosine."""
+    patience: int | None = None
+    """Epochs without a better validation loss after which it stops; the weights are then those of the best epoch."""
+    starts: int = 1
+    """Networks trained one after the other, from the task's seed and the ones after it; validation chooses."""
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs of all starts, if none of them stops early."""
+        return self.starts * self.epochs
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,11 @@ class History:
     train: tuple[float, ...]
     validation: tuple[float, ...] = ()
 
+    @property
+    def best(self) -> float:
+        """The smallest validation loss, or without validation rows the last training loss."""
+        return min(self.validation, default=self.train[-1])
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -62,6 +80,8 @@ class Trained:
     network: nn.Module
     data: Data
     history: History
+    seed: int
+    """What it started from."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,10 @@ class Figures:
     baseline: dict[str, float]
 
 
+OnEpoch = Callable[[int, float], object]
+"""Is told after every epoch its number, from 1 and over all starts, and its training loss."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One version of one model, as data.
@@ -79,6 +103,7 @@ class Task:
     `network` builds the network with fresh weights; it is given the data because scaling by what the training
     rows look like belongs into the network. `loss` takes the network's outputs and the targets.
     `gate` answers with the network's figures, or raises `GateError` where they miss `condition`.
+    `plots` draws what suits the task, by the plot's name; every task has its losses drawn without being asked.
     """
 
     name: str
@@ -99,6 +124,14 @@ class Task:
     output: TensorSpec
     condition: str
     gate: Callable[[Trained], Figures]
+    plots: Callable[[Trained], dict[str, Figure]] = lambda _: {}
+    fit: Callable[["Task", OnEpoch], Trained] | None = None
+    """How it is trained where it is not by `training.loop.train`."""
+    examples: Callable[[Data, int, Generator], Iterator[Tensor]] | None = None
+    """Inputs of so many rows on which the exported models are compared with the network.
+
+    Without it they are drawn uniformly from the range that each column spans in training.
+    """
 
     @property
     def title(self) -> str:

@@ -3,6 +3,7 @@
 import io
 import os
 import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,18 +19,22 @@ from training.loop import THREADS
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
+Examples = Callable[[int, torch.Generator], Iterator[Tensor]]
+"""Gives inputs of so many rows, one or several, on which models are compared."""
+
 BATCH_SIZES = (1, 7, 256)
 """A single row, an odd number of them, the largest batch that the service forms by default."""
 GOLDEN_ROWS = 6
 
 
-def verify(network: nn.Module, exported: Exported, source: TensorSpec, target: TensorSpec, rows: Tensor) -> Parity:
+def verify(
+    network: nn.Module, exported: Exported, source: TensorSpec, target: TensorSpec, examples: Examples
+) -> Parity:
     """Compare TorchScript and ONNX Runtime with eager PyTorch at each of `BATCH_SIZES`.
 
-    The rows they answer are drawn uniformly from the range that each column of `rows` spans.
-    `source` and `target` are the input and output that the manifest announces.
-    Raises `ParityError` where the network's outputs do not have the target's shape, or where an exported
-    model differs from them by more than the tolerance.
+    `source` and `target` are the input and output that the manifest announces. Raises `ParityError` where the
+    network's outputs do not have the announced shape, or where an exported model differs from them by more than
+    the tolerance.
     """
     with warnings.catch_warnings():
         # As when it is exported: TorchScript is what is wanted.
@@ -39,17 +44,18 @@ def verify(network: nn.Module, exported: Exported, source: TensorSpec, target: T
     generator = torch.Generator().manual_seed(0)
     largest = {"TorchScript": 0.0, "ONNX Runtime": 0.0}
     for size in BATCH_SIZES:
-        inputs = _draw(rows, size, generator)
-        expected = answer(network, inputs)
-        if expected.shape != (size, *target.row_shape):
-            raise ParityError(f"{target.name} has shape {expected.shape[1:]} a row, not {target.row_shape}")
-        actual = {
-            "TorchScript": answer(script, inputs),
-            "ONNX Runtime": session.run([target.name], {source.name: inputs.numpy()})[0],
-        }
-        for runtime, outputs in actual.items():
-            difference = _difference(runtime, outputs, expected)
-            largest[runtime] = max(largest[runtime], difference)
+        for inputs in examples(size, generator):
+            expected = answer(network, inputs)
+            if expected.shape != (size, *target.row_shape):
+                shapes = f"{expected.shape[1:]} a row, not {target.row_shape}"
+                raise ParityError(f"{target.name} has shape {shapes}")
+            actual = {
+                "TorchScript": answer(script, inputs),
+                "ONNX Runtime": session.run([target.name], {source.name: inputs.numpy()})[0],
+            }
+            for runtime, outputs in actual.items():
+                difference = _difference(runtime, outputs, expected)
+                largest[runtime] = max(largest[runtime], difference)
     return Parity(batch_sizes=BATCH_SIZES, torchscript=largest["TorchScript"], onnxruntime=largest["ONNX Runtime"])
 
 
@@ -72,9 +78,10 @@ def _session(onnx: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
 
-def _draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def uniform(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Draw inputs uniformly from the range that each column of `rows` spans."""
     lowest, highest = rows.amin(dim=0), rows.amax(dim=0)
-    return lowest + (highest - lowest) * torch.rand(size, *lowest.shape, generator=generator)
+    yield lowest + (highest - lowest) * torch.rand(size, *lowest.shape, generator=generator)
 
 
 def _difference(runtime: str, actual: NDArray[np.float32], expected: NDArray[np.float32]) -> float:

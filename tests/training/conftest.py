@@ -1,5 +1,7 @@
 """Finished trainings that several tests look at."""
 
+import dataclasses
+
 import pytest
 
 from training.pipeline import Produced, produce
@@ -8,8 +10,8 @@ from training.tasks import TASKS
 
 @pytest.fixture(scope="session")
 def sum_of_three() -> Produced:
-    """Train the first version of sum_of_three."""
-    return produce(TASKS["sum_of_three"][0])
+    """Train the first version of sum_of_three, without the two hundred others that its card shows."""
+    return produce(dataclasses.replace(TASKS["sum_of_three"][0], plots=lambda _: {}))
 
 
 @pytest.fixture(scope="session")

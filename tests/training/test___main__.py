@@ -49,53 +49,89 @@ def run_on_a_terminal(*arguments: str, folder: Path) -> tuple[int, str]:
 
 
 def test_another_user_elsewhere_publishes_the_same_bytes(tmp_path: Path, binary_classifier: Produced) -> None:
-    """A process with another home, user and folder shows its epochs, then writes the same bytes."""
+    """A process with another home, user and folder shows its epochs, then writes the same bytes.
+
+    An early stop is shown as done: its bar is full.
+    """
     status, shown = run_on_a_terminal("binary_classifier", "--output", "models", folder=tmp_path)
     assert status == 0, shown
     assert "5/5" in shown
+    assert "200/200" in shown
     assert "published" in shown
     assert publish(tmp_path / "models", binary_classifier.manifest, binary_classifier.files) == "unchanged"
 
 
 def test_a_second_run_changes_nothing(
-    tmp_path: Path, sum_of_three: Produced, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, binary_classifier: Produced, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The table has the figures of each task, in lines that a log can hold."""
-    publish(tmp_path, sum_of_three.manifest, sum_of_three.files)
-    assert main(["sum_of_three", "--output", str(tmp_path)]) == 0
-    row = next(line for line in capsys.readouterr().out.splitlines() if "sum_of_three" in line)
-    for word in ("train_loss 0.0685", "tutorial 0.1012", "unchanged"):
-        assert word in row
+    publish(tmp_path, binary_classifier.manifest, binary_classifier.files)
+    assert main(["binary_classifier", "--output", str(tmp_path)]) == 0
+    first, second = (line for line in capsys.readouterr().out.splitlines() if "binary_classifier" in line)
+    for word in ("test_accuracy 0.6600", "majority_class 0.5350", "unchanged"):
+        assert word in first
+    for word in ("test_accuracy 0.8600", "logistic_regression 0.8550", "published"):
+        assert word in second
 
 
 def test_other_bytes_are_refused_in_one_line(
-    tmp_path: Path, sum_of_three: Produced, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, binary_classifier: Produced, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A version that is published with other bytes ends with status 1 and is left alone."""
-    publish(tmp_path, sum_of_three.manifest, {"model.onnx": b"other"})
-    assert main(["sum_of_three", "--output", str(tmp_path)]) == 1
+    publish(tmp_path, binary_classifier.manifest, {"model.onnx": b"other"})
+    assert main(["binary_classifier", "--output", str(tmp_path)]) == 1
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
-    assert errors[0].startswith("sum_of_three version 1 was not published: ")
-    assert (tmp_path / "sum_of_three" / "1" / "model.onnx").read_bytes() == b"other"
+    assert errors[0].startswith("binary_classifier version 1 was not published: ")
+    assert (tmp_path / "binary_classifier" / "1" / "model.onnx").read_bytes() == b"other"
 
 
-def test_replace_exchanges_them(tmp_path: Path, sum_of_three: Produced, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replace_exchanges_them(
+    tmp_path: Path, binary_classifier: Produced, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Whoever means it says so."""
-    publish(tmp_path, sum_of_three.manifest, {"model.onnx": b"other"})
-    assert main(["sum_of_three", "--replace", "--output", str(tmp_path)]) == 0
+    publish(tmp_path, binary_classifier.manifest, {"model.onnx": b"other"})
+    assert main(["binary_classifier", "--replace", "--output", str(tmp_path)]) == 0
     assert "replaced" in capsys.readouterr().out
 
 
-def test_a_failed_gate_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The task that failed is named with its reason, the next one is published, the status is 1."""
-    good = TASKS["sum_of_three"][0]
-    lazy = dataclasses.replace(good, version=2, recipe=dataclasses.replace(good.recipe, epochs=1))
-    assert train_all([lazy, good], tmp_path, replace=False, console=Console(width=150)) == 1
+def test_check_finds_the_same_bytes_again(
+    tmp_path: Path, binary_classifier: Produced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of each version it says what was found; a version that is not there is a difference, and is not written."""
+    publish(tmp_path, binary_classifier.manifest, binary_classifier.files)
+    assert main(["binary_classifier", "--check", "--output", str(tmp_path)]) == 1
     shown = capsys.readouterr()
-    assert shown.err.startswith("sum_of_three version 2 was not published: the loss at the last epoch is ")
+    assert "identical" in shown.out
+    assert shown.err.splitlines() == [
+        f"binary_classifier version 2 is not what it was: it is not published in {tmp_path}"
+    ]
+    assert [path.name for path in (tmp_path / "binary_classifier").iterdir()] == ["1"]
+
+
+def test_check_and_replace_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """What only compares never writes."""
+    with pytest.raises(SystemExit):
+        main(["--check", "--replace"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_a_failed_gate_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """The task that failed is named with its reason, the next one is finished, the status is 1."""
+    good = TASKS["binary_classifier"][0]
+    lazy = dataclasses.replace(good, version=2, recipe=dataclasses.replace(good.recipe, learning_rate=1e-30))
+    finished: list[int] = []
+
+    def finish(produced: Produced) -> str:
+        finished.append(produced.manifest.version)
+        return "done"
+
+    assert train_all([lazy, good], finish, Console(width=150)) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("binary_classifier version 2 was not published: the training loss does not fall ")
     assert len(shown.err.splitlines()) == 1
-    assert [path.name for path in (tmp_path / "sum_of_three").iterdir()] == ["1"]
+    assert "done" in shown.out
+    assert finished == [1]
 
 
 def test_an_unknown_task_is_answered_with_the_known(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +145,8 @@ def test_an_unknown_task_is_answered_with_the_known(capsys: pytest.CaptureFixtur
 def test_list_shows_every_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Names and descriptions come out, and nothing is trained."""
     assert main(["--list", "--output", str(tmp_path)]) == 0
-    shown = capsys.readouterr().out
+    # A long description goes on in the next line.
+    shown = " ".join(capsys.readouterr().out.split())
     for versions in TASKS.values():
         for task in versions:
             assert task.name in shown

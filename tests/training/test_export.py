@@ -11,9 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from service.manifest import TensorSpec
 from training.export import Exported, export
 
 REPOSITORY = Path(__file__).parents[2]
+ADDENDS = TensorSpec(name="addends", datatype="FP32", shape=(-1, 3))
+SUM = TensorSpec(name="sum", datatype="FP32", shape=(-1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,7 @@ def network() -> nn.Module:
 @pytest.fixture(scope="module")
 def exported(network: nn.Module) -> Exported:
     """Export that network."""
-    return export(network, torch.zeros(2, 3), input_name="addends", output_name="sum")
+    return export(network, torch.zeros(2, 3), ADDENDS, SUM)
 
 
 def load(torchscript: bytes) -> nn.Module:
@@ -39,12 +42,12 @@ def load(torchscript: bytes) -> nn.Module:
 
 def test_a_second_export_gives_the_same_bytes(network: nn.Module, exported: Exported) -> None:
     """What the process has exported before leaves no trace in a file."""
-    assert export(network, torch.zeros(2, 3), input_name="addends", output_name="sum") == exported
+    assert export(network, torch.zeros(2, 3), ADDENDS, SUM) == exported
 
 
 def test_the_example_leaves_no_trace(network: nn.Module, exported: Exported) -> None:
     """An example of other values and another number of rows exports the same ONNX graph."""
-    again = export(network, torch.ones(5, 3), input_name="addends", output_name="sum")
+    again = export(network, torch.ones(5, 3), ADDENDS, SUM)
     assert again.onnx == exported.onnx
 
 
@@ -93,3 +96,29 @@ def test_the_archive_loads_with_its_weights(network: nn.Module, exported: Export
     }
     rows: Tensor = torch.arange(15.0).reshape(5, 3)
     assert torch.equal(script(rows), network(rows))
+
+
+class LastOfMany(nn.Module):
+    """Reads sequences of ids of any length, as a recurrent network does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.memory = nn.LSTM(4, 4, batch_first=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Take (rows, length) to (rows, 4)."""
+        states: Tensor = self.memory(self.embedding(ids))[0]
+        return states[:, -1]
+
+
+def test_every_variable_dimension_stays_open() -> None:
+    """A graph of sequences takes other lengths than its example's, and any number of rows."""
+    ids = TensorSpec(name="ids", datatype="INT64", shape=(-1, -1))
+    state = TensorSpec(name="state", datatype="FP32", shape=(-1, 4))
+    network = LastOfMany().eval()
+    exported = export(network, torch.zeros(2, 3, dtype=torch.int64), ids, state)
+    dimensions = onnx.load_from_string(exported.onnx).graph.input[0].type.tensor_type.shape.dim
+    assert all(dimension.dim_param for dimension in dimensions)
+    others = torch.ones(1, 8, dtype=torch.int64)
+    assert torch.allclose(load(exported.torchscript)(others), network(others), atol=1e-6)

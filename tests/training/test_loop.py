@@ -1,11 +1,13 @@
 """Behaviour of training.loop."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from training.loop import evaluate, reproducible, train
 from training.task import Recipe, Task
@@ -98,3 +100,85 @@ def test_training_leaves_the_process_as_it_was() -> None:
     train(with_epochs(FULL_BATCH, 1))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+
+
+def with_recipe(task: Task, **changes: object) -> Task:
+    """Change what the recipe says."""
+    return dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, **changes))  # type: ignore[arg-type] # a test names fields
+
+
+PATIENT = with_recipe(MINI_BATCHES, learning_rate=0.1, epochs=60, patience=4)
+"""Learns its rows by heart so fast that the validation loss soon rises."""
+
+
+def test_an_early_stop_keeps_the_best_epochs_weights() -> None:
+    """The finished network has the smallest validation loss that was measured, not the last."""
+    trained = train(PATIENT)
+    assert trained.data.validation is not None
+    losses = trained.history.validation
+    assert losses[-1] > min(losses) == trained.history.best
+    assert evaluate(trained.network, PATIENT.loss, trained.data.validation) == min(losses)
+
+
+@pytest.mark.parametrize("patience", [1, 4])
+def test_patience_counts_the_epochs_since_the_best(patience: int) -> None:
+    """It stops when so many epochs have passed without a better validation loss, and no sooner."""
+    losses = train(with_recipe(PATIENT, patience=patience)).history.validation
+    assert len(losses) < PATIENT.recipe.epochs
+    assert len(losses) - 1 - losses.index(min(losses)) == patience
+    for epoch in range(len(losses) - 1):
+        assert epoch - losses.index(min(losses[: epoch + 1])) < patience
+
+
+def test_more_patience_than_epochs_trains_all_of_them() -> None:
+    """Nothing but patience ends a training before its last epoch."""
+    assert len(train(with_recipe(PATIENT, epochs=5, patience=5)).history.train) == 5
+
+
+def test_an_annealed_learning_rate_ends_near_zero() -> None:
+    """The steps shrink along half a cosine: at the start a full one, at the last epoch hardly any."""
+    weights: list[list[float]] = []
+    task = with_recipe(FULL_BATCH, epochs=50, annealed=True, learning_rate=1e-4)
+
+    class Watched(nn.Linear):
+        """A layer whose weights are written down whenever it computes."""
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            """Compute as ever."""
+            weights.append(self.weight.flatten().tolist())
+            return super().forward(rows)
+
+    trained = train(dataclasses.replace(task, network=lambda _data: Watched(3, 1)))
+    weights.append(trained.network.state_dict()["weight"].flatten().tolist())
+    steps = [max(abs(a - b) for a, b in zip(one, other, strict=True)) for one, other in pairwise(weights)]
+    assert steps[0] > 0
+    assert steps[-1] < 0.01 * steps[0]
+
+
+def test_of_several_starts_the_best_on_validation_is_kept() -> None:
+    """The finished network is the one that a training from its recorded seed alone gives."""
+    several = with_recipe(MINI_BATCHES, starts=3, epochs=2)
+    trained = train(several)
+    alone = [
+        train(dataclasses.replace(with_recipe(several, starts=1), seed=several.seed + start)) for start in range(3)
+    ]
+    best = min(alone, key=lambda one: one.history.best)
+    assert (trained.seed, trained.history) == (best.seed, best.history)
+    assert len({one.history.best for one in alone}) == 3
+    for one, other in zip(trained.network.parameters(), best.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_epochs_are_counted_over_all_starts() -> None:
+    """A start that stops early leaves its numbers out: each has as many as it may take."""
+    seen: list[int] = []
+    several = with_recipe(MINI_BATCHES, starts=2, epochs=3)
+    train(several, lambda epoch, _loss: seen.append(epoch))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert several.recipe.most_epochs == 6
+
+
+def test_without_a_start_there_is_nothing_to_train() -> None:
+    """A recipe that cannot give a network says which task it belongs to."""
+    with pytest.raises(ValueError, match="sum_of_three version 1 has no start"):
+        train(with_recipe(FULL_BATCH, starts=0))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from service.manifest import GOLDEN_FILE, ONNX_FILE, TORCHSCRIPT_FILE, Golden
+from training.card import CARD_FILE
 from training.errors import GateError
 from training.pipeline import Produced, produce
 from training.tasks import TASKS
@@ -19,8 +20,8 @@ def test_the_same_task_gives_the_same_bytes(binary_classifier: Produced) -> None
 
 
 def test_a_version_has_both_models_with_known_answers(sum_of_three: Produced) -> None:
-    """ONNX, TorchScript and golden rows are there, the golden rows with what the network answers."""
-    assert set(sum_of_three.files) == {ONNX_FILE, TORCHSCRIPT_FILE, GOLDEN_FILE}
+    """ONNX, TorchScript, card and golden rows are there, the golden rows with what the network answers."""
+    assert {ONNX_FILE, TORCHSCRIPT_FILE, GOLDEN_FILE, CARD_FILE, "losses.png"} <= set(sum_of_three.files)
     golden = Golden.parse(sum_of_three.files[GOLDEN_FILE], GOLDEN_FILE)
     with torch.no_grad():
         answers = sum_of_three.trained.network(torch.tensor(golden.inputs["addends"]))
@@ -41,3 +42,10 @@ def test_a_failed_gate_stops_the_stream() -> None:
     lazy = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, epochs=1))
     with pytest.raises(GateError):
         produce(lazy)
+
+
+def test_a_task_can_bring_its_own_training(binary_classifier: Produced) -> None:
+    """What its own function answers is gated and exported as what the loop trains."""
+    ready = binary_classifier.trained
+    task = dataclasses.replace(TASKS["binary_classifier"][0], fit=lambda _task, _on_epoch: ready)
+    assert produce(task).files == binary_classifier.files

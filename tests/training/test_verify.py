@@ -3,19 +3,22 @@
 import dataclasses
 import math
 import os
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from torch import Generator, Tensor, nn
 
 from service.manifest import GOLDEN_TOLERANCE, TensorSpec
 from training.errors import ParityError
 from training.export import Exported, export
-from training.verify import BATCH_SIZES, GOLDEN_ROWS, answer, golden, verify
+from training.verify import BATCH_SIZES, GOLDEN_ROWS, answer, golden, uniform, verify
 
 SOURCE = TensorSpec(name="addends", datatype="FP32", shape=(-1, 3))
 TARGET = TensorSpec(name="sum", datatype="FP32", shape=(-1, 1))
 ROWS = torch.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])
+EXAMPLES = partial(uniform, ROWS)
 
 
 def build(weight: float) -> nn.Module:
@@ -27,7 +30,7 @@ def build(weight: float) -> nn.Module:
 
 def export_of(network: nn.Module) -> Exported:
     """Export such a network."""
-    return export(network, ROWS, input_name=SOURCE.name, output_name=TARGET.name)
+    return export(network, ROWS, SOURCE, TARGET)
 
 
 @pytest.fixture(scope="module")
@@ -49,37 +52,51 @@ def test_telemetry_is_off_before_onnxruntime_is_there() -> None:
 
 def test_a_faithful_export_passes(one: Exported) -> None:
     """The figures cover a single row, an odd number and the largest batch."""
-    parity = verify(build(1.0), one, SOURCE, TARGET, ROWS)
+    parity = verify(build(1.0), one, SOURCE, TARGET, EXAMPLES)
     assert parity.batch_sizes == BATCH_SIZES == (1, 7, 256)
     assert 0 <= parity.torchscript <= 1e-5
     assert 0 <= parity.onnxruntime <= 1e-5
 
 
+def test_examples_may_be_any(one: Exported) -> None:
+    """They are asked for at each batch size, and every one of them is compared."""
+    asked: list[int] = []
+
+    def examples(size: int, generator: Generator) -> Iterator[Tensor]:
+        asked.append(size)
+        yield torch.rand(size, 3, generator=generator)
+        yield torch.full((size, 3), math.nan)
+
+    with pytest.raises(ParityError, match="at 1 rows"):
+        verify(build(1.0), one, SOURCE, TARGET, examples)
+    assert asked == [1]
+
+
 def test_another_onnx_graph_is_refused(one: Exported, other: Exported) -> None:
     """A graph whose answers are off is named, with the difference."""
     with pytest.raises(ParityError, match="ONNX Runtime differs from the network by"):
-        verify(build(1.0), dataclasses.replace(one, onnx=other.onnx), SOURCE, TARGET, ROWS)
+        verify(build(1.0), dataclasses.replace(one, onnx=other.onnx), SOURCE, TARGET, EXAMPLES)
 
 
 def test_another_torchscript_archive_is_refused(one: Exported, other: Exported) -> None:
     """The same holds for the other file."""
     mixed = dataclasses.replace(one, torchscript=other.torchscript)
     with pytest.raises(ParityError, match="TorchScript differs from the network by"):
-        verify(build(1.0), mixed, SOURCE, TARGET, ROWS)
+        verify(build(1.0), mixed, SOURCE, TARGET, EXAMPLES)
 
 
 def test_an_output_of_another_shape_than_announced_is_refused(one: Exported) -> None:
     """The manifest must not promise two columns where the network gives one."""
     wide = TARGET.model_copy(update={"shape": (-1, 2)})
     with pytest.raises(ParityError, match=r"sum has shape \(1,\) a row, not \(2,\)"):
-        verify(build(1.0), one, SOURCE, wide, ROWS)
+        verify(build(1.0), one, SOURCE, wide, EXAMPLES)
 
 
 def test_answers_that_are_no_numbers_are_refused() -> None:
     """Three runtimes that agree on nonsense do not pass."""
     broken = build(math.nan)
     with pytest.raises(ParityError, match="differs"):
-        verify(broken, export_of(broken), SOURCE, TARGET, ROWS)
+        verify(broken, export_of(broken), SOURCE, TARGET, EXAMPLES)
 
 
 def test_golden_rows_are_the_first_with_their_answers() -> None:

@@ -1,0 +1,231 @@
+"""Behaviour of training.tasks.digits."""
+
+import dataclasses
+import gzip
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from service.manifest import ONNX_FILE
+from training.errors import DataError, GateError
+from training.loop import train
+from training.pipeline import produce
+from training.task import Data, Figures, Recipe, Split, Task, Trained
+from training.tasks.digits import VERSION_1, CrossEntropy, DigitNetwork, from_mnist
+
+MOMENT = Recipe(optimiser="Adam", learning_rate=0.01, epochs=1, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    """Train the recipe from the best of its starts only, which gives the network that all of them give."""
+    return train(dataclasses.replace(VERSION_1, seed=2, recipe=dataclasses.replace(VERSION_1.recipe, starts=1)))
+
+
+def ungated(task: Task, recipe: Recipe = MOMENT) -> Task:
+    """The task as a quick try whose network is good enough, however bad."""
+    return dataclasses.replace(task, recipe=recipe, gate=lambda _: Figures({"none": 0.0}, {"none": 0.0}))
+
+
+def parts(data: Data) -> Iterator[Split]:
+    """All three parts of the data."""
+    for part in (data.train, data.validation, data.test):
+        assert part is not None
+        yield part
+
+
+def test_no_image_is_in_two_parts() -> None:
+    """All 1,797 images are dealt out, each to one part; scikit-learn's images are all different."""
+    train_part, validation, test = parts(VERSION_1.data())
+    assert (len(train_part.targets), len(validation.targets), len(test.targets)) == (1257, 180, 360)
+    every = torch.cat([train_part.inputs, validation.inputs, test.inputs]).flatten(1)
+    assert len(torch.unique(every, dim=0)) == 1797
+
+
+def test_every_part_has_a_tenth_of_each_digit() -> None:
+    """The parts are stratified, so no digit is rare in any."""
+    for part in parts(VERSION_1.data()):
+        shares = torch.bincount(part.targets, minlength=10) / len(part.targets)
+        assert shares == pytest.approx([0.1] * 10, abs=0.006)
+
+
+def test_the_split_is_always_the_same() -> None:
+    """It is seeded by itself, whatever was drawn before."""
+    torch.manual_seed(1)
+    first, second = VERSION_1.data(), VERSION_1.data()
+    assert all(torch.equal(one.inputs, other.inputs) for one, other in zip(parts(first), parts(second), strict=True))
+
+
+def test_the_recipe_passes_its_gate(trained: Trained) -> None:
+    """The network reads at least 98.5 of 100 test digits, which is told beside a support vector machine's figure."""
+    figures = VERSION_1.gate(trained)
+    assert 0.985 <= figures.metrics["test_accuracy"] < 1
+    assert 0.95 < figures.baseline["support_vector_machine"] < 1
+
+
+def test_an_untrained_network_fails_the_gate(trained: Trained) -> None:
+    """Fresh weights read about one digit in ten."""
+    fresh = dataclasses.replace(trained, network=VERSION_1.network(trained.data).eval())
+    with pytest.raises(GateError, match=r"of the test digits are read right, not 0\.985"):
+        VERSION_1.gate(fresh)
+
+
+def test_a_perfect_score_fails_the_gate(trained: Trained) -> None:
+    """Who is right about every test row has seen them: here they are those that the network answers as it likes."""
+    images = trained.data.held_out.inputs
+    with torch.no_grad():
+        agreeing = Split(images, trained.network(images).argmax(dim=1))
+    with pytest.raises(GateError, match="perfect"):
+        VERSION_1.gate(dataclasses.replace(trained, data=dataclasses.replace(trained.data, test=agreeing)))
+
+
+def test_every_plot_can_be_drawn(trained: Trained) -> None:
+    """What it takes for what, what it gets wrong, what its first layer looks for."""
+    figures = VERSION_1.plots(trained)
+    assert set(figures) == {"confusion_matrix", "wrong_answers", "learned_filters"}
+    wrong = round(VERSION_1.gate(trained).metrics["test_errors"])
+    assert len(figures["wrong_answers"].axes) == min(wrong, 10)
+    (image,) = figures["learned_filters"].axes[0].images
+    drawn = image.get_array()
+    assert drawn is not None
+    assert np.ma.count(drawn) == 32 * 25
+
+
+def test_a_network_without_errors_can_be_drawn(trained: Trained) -> None:
+    """Nothing to show is no fault."""
+    images = trained.data.train.inputs[:20]
+    with torch.no_grad():
+        agreeing = Split(images, trained.network(images).argmax(dim=1))
+    figures = VERSION_1.plots(dataclasses.replace(trained, data=Data(agreeing)))
+    assert not figures["wrong_answers"].axes
+
+
+def test_the_graph_takes_raw_pixels() -> None:
+    """After a moment of training, the exported graph scales 0…16 itself and answers with probabilities."""
+    whole = VERSION_1.data()
+    task = dataclasses.replace(
+        ungated(VERSION_1), data=lambda: Data(*(Split(*(rows[:200] for rows in part)) for part in parts(whole)))
+    )
+    produced = produce(task)
+    images = whole.train.inputs[:30]
+    assert (images.min().item(), images.max().item()) == (0, 16)
+    session = onnxruntime.InferenceSession(produced.files[ONNX_FILE], providers=["CPUExecutionProvider"])
+    (probabilities,) = session.run(["probability"], {"image": images.numpy()})
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(30), abs=1e-5)
+    with torch.no_grad():
+        layers: Tensor = produced.trained.network.layers(images[:, None] / 16)  # type: ignore[operator] # a module
+    assert np.allclose(probabilities, layers.numpy(), atol=1e-5)
+
+
+def test_images_are_bent_only_while_it_trains() -> None:
+    """A network that serves answers the same image always the same way."""
+    network, images = DigitNetwork(8, 16), VERSION_1.data().train.inputs[:5]
+    network.layers = nn.Sequential(nn.Flatten())
+    assert not torch.equal(network(images), network(images))
+    network.eval()
+    assert torch.equal(network(images), images.flatten(1) / 16)
+
+
+def test_the_loss_is_the_cross_entropy() -> None:
+    """On what comes out of the softmax it gives what PyTorch's gives on what goes in, with the same gradient."""
+    scores = torch.randn(6, 10, requires_grad=True)
+    digits = torch.tensor([0, 1, 2, 7, 8, 9])
+    ours, theirs = CrossEntropy()(scores.softmax(dim=1), digits), nn.CrossEntropyLoss()(scores, digits)
+    assert ours.item() == pytest.approx(theirs.item())
+    our_gradient, their_gradient = (torch.autograd.grad(loss, scores)[0] for loss in (ours, theirs))
+    assert torch.allclose(our_gradient, their_gradient, atol=1e-6)
+
+
+def test_the_loss_stays_finite() -> None:
+    """A right class whose probability is rounded to zero costs much, and its gradient is a number."""
+    scores = torch.tensor([[0.0, 1000.0]], requires_grad=True)
+    loss = CrossEntropy()(scores.softmax(dim=1), torch.tensor([0]))
+    loss.backward()
+    assert 80 < loss.item() < 100
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()
+
+
+def write_mnist(folder: Path, part: str, rows: int, *, packed: bool) -> None:
+    """Write so many images, a bar whose place is the digit, with their labels as MNIST does."""
+    digits = np.arange(rows, dtype=np.uint8) % 10
+    images = np.random.default_rng(rows).integers(0, 40, (rows, 28, 28), dtype=np.uint8)
+    for image, digit in zip(images, digits, strict=True):
+        image[2 * digit + 4 : 2 * digit + 7, 4:24] = 255
+    for name, values in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", digits)):
+        content = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
+        if packed:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        else:
+            (folder / name).write_bytes(content)
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> Path:
+    """A folder with 400 training and 50 test images, the training files gzipped."""
+    write_mnist(tmp_path, "train", 400, packed=True)
+    write_mnist(tmp_path, "t10k", 50, packed=False)
+    return tmp_path
+
+
+def test_mnist_files_train_the_same_network(mnist: Path) -> None:
+    """The task reads the four files and makes a model for 28 by 28 pixels of them."""
+    produced = produce(ungated(from_mnist(mnist), dataclasses.replace(MOMENT, epochs=2)))
+    train_part, validation, test = parts(produced.trained.data)
+    assert (train_part.inputs.shape, len(validation.targets), len(test.targets)) == ((360, 28, 28), 40, 50)
+    assert train_part.inputs.max() == 255
+    assert torch.bincount(validation.targets).tolist() == [4] * 10
+    assert produced.manifest.name == "digits"
+    assert produced.manifest.inputs[0].shape == (-1, 28, 28)
+    assert produced.trained.history.train[-1] < produced.trained.history.train[0]
+
+
+def test_mnist_is_held_to_the_same_gate(mnist: Path) -> None:
+    """A network that has not learned is refused on MNIST's test files too."""
+    task = from_mnist(mnist)
+    untrained = train(dataclasses.replace(task, recipe=dataclasses.replace(MOMENT, learning_rate=0.0)))
+    with pytest.raises(GateError, match=r"not 0\.985"):
+        task.gate(untrained)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The error says both names under which the file was looked for."""
+    with pytest.raises(DataError, match=r"has neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
+        from_mnist(tmp_path).data()
+
+
+def test_a_damaged_file_is_named_with_its_offset(mnist: Path) -> None:
+    """A file that was cut short is refused before anything is trained."""
+    path = mnist / "t10k-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte is cut off at offset 1000"):
+        produce(from_mnist(mnist))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("images-idx3", [0, 0, 8, 3, 0, 0, 0, 50, 0, 0, 0, 8, 0, 0, 0, 8, *[0] * 3200], "images of 8x8 .* at offset 8"),
+        ("labels-idx1", [0, 0, 8, 1, 0, 0, 0, 49, *[0] * 49], "49 labels at offset 4 for 50 images in .*images-idx3"),
+        ("labels-idx1", [0, 0, 8, 1, 0, 0, 0, 50, *[9] * 3, 10, *[11] * 46], "label 10 at offset 11"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(mnist: Path, name: str, content: list[int], fault: str) -> None:
+    """Intact files can still be no digits, or not belong to each other."""
+    (mnist / f"t10k-{name}-ubyte").write_bytes(bytes(content))
+    with pytest.raises(DataError, match=rf"t10k-{name}-ubyte has.* {fault}"):
+        from_mnist(mnist).data()
+
+
+def test_too_few_images_of_a_digit_are_refused(mnist: Path) -> None:
+    """A digit with a single image cannot be in two parts."""
+    digits = [9, *[0] * 399]
+    (mnist / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 1, 144, *digits]))
+    with pytest.raises(DataError, match="cannot be parted"):
+        from_mnist(mnist).data()

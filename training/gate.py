@@ -1,0 +1,15 @@
+"""What the gates of several tasks have in common."""
+
+from training.errors import GateError
+
+
+def refuse_perfect(figure: str, value: float, perfect: float = 1.0) -> None:
+    """Raise `GateError` where a figure of real, held-out data is perfect.
+
+    Real data has noise: who makes no mistake on it has most likely seen it before.
+    """
+    if value == perfect:
+        raise GateError(
+            f"{figure} is a perfect {value:g}, which held-out data that nobody made up hardly allows: "
+            "look for test rows that training saw"
+        )
