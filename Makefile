@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench-startup train docs lock format clean
+.PHONY: help serve test bench-startup train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -14,6 +14,7 @@ help:
 	@echo "make test           lint, type-check and run every test"
 	@echo "make bench-startup  measure how long the server takes to be ready"
 	@echo "make train          train every tutorial model again and publish it into models/"
+	@echo "make verify         train every model again and compare with what is published"
 	@echo "make lock           write the lock files anew from pyproject.toml"
 	@echo "make docs           write the README's tables anew from the code"
 	@echo "make format         format the code"
@@ -36,6 +37,9 @@ train: $(TESTS)/installed
 
 docs: $(TESTS)/installed
 	$(TESTS)/bin/python -m tests.documentation
+
+verify: $(TESTS)/installed
+	$(TESTS)/bin/forwardpass train --check
 
 format: $(TESTS)/installed
 	$(TESTS)/bin/ruff format .

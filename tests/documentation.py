@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import errors
 from service.config import PREFIX, Settings
 from service.metrics import Metrics
+from training.report import report
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -58,6 +59,11 @@ def metric_table() -> str:
     return table("| Name | Type | Meaning |", rows)
 
 
+def models_table() -> str:
+    """Every published version with its figure, its baseline and a link to its card."""
+    return report(Path("models")).strip()
+
+
 def file_map() -> str:
     """Every module with the first line of its docstring."""
     rows = []
@@ -69,7 +75,13 @@ def file_map() -> str:
     return table("| Module | Job |", rows)
 
 
-PARTS = {"errors": error_table, "settings": settings_table, "metrics": metric_table, "files": file_map}
+PARTS = {
+    "models": models_table,
+    "errors": error_table,
+    "settings": settings_table,
+    "metrics": metric_table,
+    "files": file_map,
+}
 
 
 def written(text: str) -> str:

@@ -1,6 +1,7 @@
 """The README says what the code does: its tables are compared with the code, its commands are run."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -75,6 +76,19 @@ def curl(arguments: list[str]) -> str:
     if "-d" in arguments:
         return httpx.post(f"http://{url}", content=arguments[arguments.index("-d") + 1]).text
     return httpx.get(f"http://{url}").text
+
+
+def test_the_page_on_bringing_your_own_runs_as_it_stands(tmp_path: Path) -> None:
+    """Its ten lines publish a network of the reader's, which the server then answers by named features."""
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    with running("--models", str(tmp_path / "models")) as own:
+        content = {"instances": [{"area": 80, "rooms": 3}, [80, 3]]}
+        reply = httpx.post(f"{own.url}/v1/models/house_price:predict", json=content)
+    by_name, by_position = reply.json()["predictions"]
+    assert by_name == by_position
 
 
 def test_the_readme_shows_examples_of_every_command() -> None:

@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "service.codec.body": {"msgspec", "service.errors"},
     "service.codec.oip": {"msgspec", "service.codec", "service.errors", "service.manifest"},
     "service.codec.rows": {"msgspec", "service.codec", "service.errors", "service.manifest"},
+    "service.codec.words": {"msgspec", "numpy", "service.codec", "service.errors", "service.manifest"},
     "service.scheduler": set(),
     "service.metrics": {"prometheus_client"},
     "service.batcher": {"service.errors", "service.metrics", "service.scheduler"},
@@ -42,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
         "service.store",
     },
     "service.predict": {"msgspec", "service.catalog", "service.codec", "service.errors", "service.metrics"},
-    "service.openapi": {"service.codec.tensors", "service.manifest"},
+    "service.openapi": {"service.codec", "service.manifest"},
     "service.app": WEB
     | {
         "service.catalog",
