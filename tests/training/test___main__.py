@@ -152,3 +152,23 @@ def test_list_shows_every_task(tmp_path: Path, capsys: pytest.CaptureFixture[str
             assert task.name in shown
             assert task.description in shown
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--data", "mnist"], ["digits", "--data", "mnist"], ["ten_features", "--data", "d"]]
+)
+def test_mnists_files_are_for_digits_and_another_folder(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They train a model of another shape, which must not take the place of the published one."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "--data goes with the task digits alone, and with an --output of its own" in capsys.readouterr().err
+
+
+def test_missing_files_of_mnist_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first file that is not there is named, and nothing is published."""
+    assert main(["digits", "--data", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
