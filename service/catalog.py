@@ -116,7 +116,8 @@ class Catalog:
         if model is not None:
             return model
         if version not in versions:
-            raise UnknownVersionError(f"{name} is served in version {', '.join(versions)}, not in {version!r}")
+            hint = "" if self._settings.versions == "all" else "; FORWARDPASS_VERSIONS=all serves older ones too"
+            raise UnknownVersionError(f"{name} is served in version {', '.join(versions)}, not in {version!r}{hint}")
         reason = self._refused.get((name, version), "it is being loaded")
         raise NotReadyError(f"{name} version {version} is not served: {reason}")
 
