@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from service.manifest import VARIABLE, Feature, ModelManifest, TensorSpec
 from training import plots
 from training.task import Data, Task, Trained
+from training.two_classes import THRESHOLD
 
 CARD_FILE = "README.md"
 ADDRESS = "127.0.0.1:8080"
@@ -118,6 +119,10 @@ def _example(trained: Trained, manifest: ModelManifest) -> Iterable[str]:
         output = trained.network(row)[0]
     body = json.dumps({"instances": [_instance(source, row[0])]})
     path = f"{ADDRESS}/v1/models/{manifest.name}/versions/{manifest.version}:predict"
+    yield (
+        "A server answers for the latest version of a model; for it to answer for older ones too, start it with "
+        "`FORWARDPASS_VERSIONS=all`."
+    )
     yield f"```sh\ncurl -X POST {path} \\\n  -d '{body.replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}'\n```"
     yield f"It answers {_answer(source, target, output)}."
 
@@ -149,7 +154,7 @@ def _answer(source: TensorSpec, target: TensorSpec, output: Tensor) -> str:
         return f"with `{target.name}` {numbers}"
     if output.numel() == 1:
         probability = output.item()
-        return f"`{target.labels[probability > 0.5]}`, with `{target.name}` {_number(probability)}"  # noqa: PLR2004 - as the service
+        return f"`{target.labels[probability > THRESHOLD]}`, with `{target.name}` {_number(probability)}"
     best = int(output.argmax())
     return f"`{target.labels[best]}`, with `{target.name}` {_number(output[best].item())} for it"
 

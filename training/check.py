@@ -1,7 +1,6 @@
 """Whether a training gives again what is published."""
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 from service.errors import ManifestError
@@ -9,7 +8,7 @@ from service.manifest import MANIFEST_FILE, Environment, ModelManifest
 from training.describe import environment
 from training.errors import DifferenceError
 from training.pipeline import Produced
-from training.publish import publish
+from training.publish import differing, read_version, version_files
 
 IDENTICAL = "identical"
 PASSED_AGAIN = "gate passed again"
@@ -24,7 +23,7 @@ def check(root: Path, produced: Produced) -> str:
     Raises `DifferenceError` with the names of the files.
     """
     name, version = produced.manifest.name, produced.manifest.version
-    published = _read(root / name / str(version))
+    published = read_version(root / name / str(version))
     if not published:
         raise DifferenceError(f"it is not published in {root}")
     try:
@@ -36,16 +35,9 @@ def check(root: Path, produced: Produced) -> str:
     if there != here:
         _refuse(_broken(manifest, published), "it is published with files that its manifest does not name so")
         return f"{PASSED_AGAIN} ({_changes(there, here)})"
-    with tempfile.TemporaryDirectory() as folder:
-        publish(Path(folder), produced.manifest, produced.files)
-        again = _read(Path(folder, name, str(version)))
-    different = sorted(file for file in published.keys() | again.keys() if published.get(file) != again.get(file))
-    _refuse(different, "it was trained here to other bytes than are published")
+    again = version_files(produced.manifest, produced.files)
+    _refuse(differing(published, again), "it was trained here to other bytes than are published")
     return IDENTICAL
-
-
-def _read(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
 
 
 def _broken(manifest: ModelManifest, files: dict[str, bytes]) -> list[str]:

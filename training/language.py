@@ -1,14 +1,13 @@
 """Networks that predict the next word, and their training along a text."""
 
-import copy
 from collections.abc import Iterator
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from training.loop import OPTIMISERS, reproducible
-from training.task import History, OnEpoch, Task, Trained
+from training.loop import train
+from training.task import OnEpoch, Split, Task, Trained
 from training.word_rows import PIECE, text_of
 
 WIDTH, STATE = 128, 192
@@ -113,16 +112,6 @@ class NextWord(nn.Module):
         return functional.softmax(self.vocabulary(projected), dim=-1)
 
 
-class CrossEntropy(nn.Module):
-    """The mean of -ln P over the words that came; exp of it is the perplexity."""
-
-    def forward(self, probabilities: Tensor, words: Tensor) -> Tensor:
-        """(rows, words of the vocabulary), (rows,) ids → one number."""
-        # A probability too small for a float32 is nought, whose logarithm would end the training.
-        smallest = torch.finfo(probabilities.dtype).tiny
-        return functional.nll_loss(probabilities.clamp_min(smallest).log(), words)
-
-
 def next_word(network: nn.Module) -> NextWord:
     """The network, as what it must be here."""
     if not isinstance(network, NextWord):
@@ -155,50 +144,19 @@ def _of_the_words(probabilities: Tensor, words: Tensor) -> Tensor:
 
 
 def fit(task: Task, on_epoch: OnEpoch = lambda _epoch, _loss: None) -> Trained:
-    """Train the task's network along the text, its state carried from step to step.
+    """Train the task's network along the text, in the shared loop, its state carried from step to step.
 
     The text is laid out in as many strands as the batch has rows, from another place each epoch, so that the same
     words do not stand at the edges each time. A step reads `PIECE` words of each strand and propagates the error
     back through these only; the state goes on to the next step without its history (truncated back-propagation
-    through time). The epoch with the least validation loss keeps its weights, and the start with the least is the
-    answer. The same task gives the same weights to the last bit.
+    through time). The validation loss is that of the whole text, its state carried too.
     """
-    starts = [_fit_from(task, start, on_epoch) for start in range(task.recipe.starts)]
-    return min(starts, key=lambda trained: trained.history.best)
+    return train(task, on_epoch, learn=_learn, measure=_mean_loss)
 
 
-def _fit_from(task: Task, start: int, on_epoch: OnEpoch) -> Trained:
-    recipe, seed = task.recipe, task.seed + start
-    with reproducible(seed):
-        data = task.data()
-        network = next_word(task.network(data))
-        text = text_of(data.train)
-        watched = text if data.validation is None else text_of(data.validation)
-        order = torch.Generator().manual_seed(seed)
-        optimiser = OPTIMISERS[recipe.optimiser](
-            network.parameters(),
-            lr=recipe.learning_rate,  # type: ignore[call-arg]  # only their common base class does not take it
-            weight_decay=recipe.weight_decay,
-        )
-        annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs) if recipe.annealed else None
-        train_losses: list[float] = []
-        validation_losses: list[float] = []
-        best_weights = copy.deepcopy(network.state_dict())
-        for epoch in range(1, recipe.epochs + 1):
-            strands = _strands(text, recipe.batch_size or len(data.train.inputs), order)
-            train_losses.append(_epoch(network, task.loss, optimiser, strands))
-            if annealing is not None:
-                annealing.step()
-            validation_losses.append(losses(network, watched).mean().item())
-            on_epoch(start * recipe.epochs + epoch, train_losses[-1])
-            best = validation_losses.index(min(validation_losses)) + 1
-            if best == epoch:
-                best_weights = copy.deepcopy(network.state_dict())
-            elif epoch - best == recipe.patience:
-                break
-        network.load_state_dict(best_weights)
-    network.eval()
-    return Trained(network, data, History(tuple(train_losses), tuple(validation_losses)), seed)
+def _mean_loss(network: nn.Module, _loss: nn.Module, rows: Split) -> float:
+    """The mean of -ln P over the text that the rows are, as `Measure` says: no other loss is known for it."""
+    return losses(next_word(network), text_of(rows)).mean().item()
 
 
 def _strands(text: Tensor, count: int, order: Generator) -> tuple[Tensor, Tensor]:
@@ -209,22 +167,21 @@ def _strands(text: Tensor, count: int, order: Generator) -> tuple[Tensor, Tensor
     return text[: count * length].view(count, length), text[1 : count * length + 1].view(count, length)
 
 
-def _epoch(
-    network: NextWord, loss: nn.Module, optimiser: torch.optim.Optimizer, strands: tuple[Tensor, Tensor]
-) -> float:
+def _learn(task: Task, network: nn.Module, rows: Split, optimiser: torch.optim.Optimizer, order: Generator) -> float:
     """Take one step for each piece of the strands; the answer is the mean loss over all words, before each step."""
-    network.train()
+    reader = next_word(network).train()
+    strands = _strands(text_of(rows), task.recipe.batch_size or len(rows.inputs), order)
     state: State | None = None
     total, count = 0.0, 0
     for context, words in _pieces(strands):
         optimiser.zero_grad()
-        probabilities, state = network.follow(context, state)
-        piece_loss: Tensor = loss(probabilities.flatten(0, 1), words.flatten())
-        piece_loss.backward()  # type: ignore[no-untyped-call] # PyTorch leaves it untyped
-        nn.utils.clip_grad_norm_(network.parameters(), CLIPPED_AT)
+        probabilities, state = reader.follow(context, state)
+        loss: Tensor = task.loss(probabilities.flatten(0, 1), words.flatten())
+        loss.backward()  # type: ignore[no-untyped-call] # PyTorch leaves it untyped
+        nn.utils.clip_grad_norm_(reader.parameters(), CLIPPED_AT)
         optimiser.step()
         state = state.detach() if isinstance(state, Tensor) else (state[0].detach(), state[1].detach())
-        total += piece_loss.item() * words.numel()
+        total += loss.item() * words.numel()
         count += words.numel()
     return total / count
 

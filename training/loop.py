@@ -1,18 +1,26 @@
 """The one loop in which networks learn."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from training.task import Data, History, OnEpoch, Recipe, Split, Task, Trained
+from training.task import History, OnEpoch, Recipe, Split, Task, Trained
 
 THREADS = 1
 """A sum split among threads adds up in another order, to other last bits: one thread gives one result."""
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}
+
+Learn = Callable[[Task, nn.Module, Split, torch.optim.Optimizer, torch.Generator], float]
+"""Takes the steps of one epoch on the training rows, in an order that the generator draws.
+
+The answer is the mean loss over the rows, taken of each step before it moved the weights.
+"""
+Measure = Callable[[nn.Module, nn.Module, Split], float]
+"""Measures a network by a loss over rows, and leaves it in evaluation mode."""
 
 
 @contextmanager
@@ -31,22 +39,63 @@ def reproducible(seed: int) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def train(task: Task, on_epoch: OnEpoch = lambda _epoch, _loss: None) -> Trained:
-    """Train the task's network by its recipe: the same task gives the same weights to the last bit."""
-    best: Trained | None = None
-    for start in range(task.recipe.starts):
-        trained = _train_from(task, start, on_epoch)
-        if best is None or trained.history.best < best.history.best:
-            best = trained
-    if best is None:
+def learn_rows(
+    task: Task, network: nn.Module, rows: Split, optimiser: torch.optim.Optimizer, order: torch.Generator
+) -> float:
+    """Take one step for each batch of the rows, as `Learn` says."""
+    network.train()
+    total = 0.0
+    for inputs, targets in _batches(rows, task.recipe.batch_size, order):
+        optimiser.zero_grad()
+        loss: Tensor = task.loss(network(inputs), targets)
+        loss.backward()  # type: ignore[no-untyped-call] # PyTorch leaves it untyped
+        optimiser.step()
+        total += loss.item() * len(inputs)
+    return total / len(rows.inputs)
+
+
+def _batches(rows: Split, size: int | None, order: torch.Generator) -> Iterator[Split]:
+    """Deal out the rows in a new order; without a size all of them at once, in their own."""
+    if size is None:
+        yield rows
+        return
+    for chosen in torch.split(torch.randperm(len(rows.inputs), generator=order), size):
+        yield Split(rows.inputs[chosen], rows.targets[chosen])
+
+
+def evaluate(network: nn.Module, loss: nn.Module, rows: Split) -> float:
+    """Measure the loss over all rows at once, as `Measure` says."""
+    network.eval()
+    with torch.no_grad():
+        measured: float = loss(network(rows.inputs), rows.targets).item()
+    return measured
+
+
+def train(
+    task: Task,
+    on_epoch: OnEpoch = lambda _epoch, _loss: None,
+    *,
+    learn: Learn = learn_rows,
+    measure: Measure = evaluate,
+) -> Trained:
+    """Train the task's network by its recipe: the same task gives the same weights to the last bit.
+
+    Of several starts the one with the best loss is the answer. `learn` and `measure` are others where the rows are
+    no examples of their own but a text. Raises `ValueError` for a recipe without a start, or one with patience where
+    there are no validation rows.
+    """
+    if not task.recipe.starts:
         raise ValueError(f"{task.title} has no start")
-    return best
+    starts = (_train_from(task, start, on_epoch, learn, measure) for start in range(task.recipe.starts))
+    return min(starts, key=lambda trained: trained.history.best)
 
 
-def _train_from(task: Task, start: int, on_epoch: OnEpoch) -> Trained:
+def _train_from(task: Task, start: int, on_epoch: OnEpoch, learn: Learn, measure: Measure) -> Trained:
     recipe, seed = task.recipe, task.seed + start
     with reproducible(seed):
         data = task.data()
+        if recipe.patience is not None and data.validation is None:
+            raise ValueError(f"{task.title} has patience, and no validation rows to be patient about")
         network = task.network(data)
         order = torch.Generator().manual_seed(seed)
         optimiser = _optimiser(network, recipe)
@@ -55,11 +104,11 @@ def _train_from(task: Task, start: int, on_epoch: OnEpoch) -> Trained:
         validation_losses: list[float] = []
         best_weights = copy.deepcopy(network.state_dict())
         for epoch in range(1, recipe.epochs + 1):
-            train_losses.append(_epoch(network, task.loss, optimiser, _batches(data, recipe, order)))
+            train_losses.append(learn(task, network, data.train, optimiser, order))
             if annealing is not None:
                 annealing.step()
             if data.validation is not None:
-                validation_losses.append(evaluate(network, task.loss, data.validation))
+                validation_losses.append(measure(network, task.loss, data.validation))
             on_epoch(start * recipe.epochs + epoch, train_losses[-1])
             if recipe.patience is not None:
                 since_best = _since_best(validation_losses)
@@ -78,14 +127,6 @@ def _since_best(losses: list[float]) -> int:
     return len(losses) - 1 - losses.index(min(losses))
 
 
-def evaluate(network: nn.Module, loss: nn.Module, split: Split) -> float:
-    """Measure the loss over all rows of `split`; the network is left in evaluation mode."""
-    network.eval()
-    with torch.no_grad():
-        total: float = loss(network(split.inputs), split.targets).item()
-    return total
-
-
 def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     # Every optimiser here takes both; only their common base class does not say so.
     return OPTIMISERS[recipe.optimiser](
@@ -93,27 +134,3 @@ def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         lr=recipe.learning_rate,  # type: ignore[call-arg]
         weight_decay=recipe.weight_decay,
     )
-
-
-def _batches(data: Data, recipe: Recipe, order: torch.Generator) -> Iterator[Split]:
-    """Deal out the training rows of one epoch, step by step."""
-    inputs, targets = data.train
-    if recipe.batch_size is None:
-        yield data.train
-        return
-    for rows in torch.split(torch.randperm(len(inputs), generator=order), recipe.batch_size):
-        yield Split(inputs[rows], targets[rows])
-
-
-def _epoch(network: nn.Module, loss: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterator[Split]) -> float:
-    """Take one step for each batch; the answer is the mean loss over their rows, before each step."""
-    network.train()
-    total, rows = 0.0, 0
-    for inputs, targets in batches:
-        optimiser.zero_grad()
-        batch_loss: Tensor = loss(network(inputs), targets)
-        batch_loss.backward()  # type: ignore[no-untyped-call] # PyTorch leaves it untyped
-        optimiser.step()
-        total += batch_loss.item() * len(inputs)
-        rows += len(inputs)
-    return total / rows

@@ -115,21 +115,15 @@ def spread(
     *,
     title: str,
     label: str,
-    marks: Mapping[str, float] | None = None,
-    logarithmic: bool = False,
+    marks: Mapping[str, float],
 ) -> Figure:
-    """Draw how many of the values lie where, with each of `marks` as a vertical line."""
+    """Draw how many of the values, all above zero, lie where on a logarithmic axis; `marks` are vertical lines."""
     figure, axes = _single(WIDE, title, label, "how many")
-    lowest, highest = min(values), max(values)
-    if logarithmic:
-        axes.set_xscale("log")
-        bins = np.geomspace(lowest, highest, 41)
-    else:
-        bins = np.linspace(lowest, highest, 41)
+    axes.set_xscale("log")
+    bins = np.geomspace(min(values), max(values), 41)
     axes.hist(values, bins=list(bins), color=BLUE, alpha=0.8, edgecolor="white", linewidth=0.5)
     _levels(axes.axvline, marks)
-    if marks:
-        axes.legend()
+    axes.legend()
     return figure
 
 
@@ -182,10 +176,9 @@ def roc_and_calibration(classes: Tensor, probabilities: Mapping[str, Tensor]) ->
 
 
 @styled()
-def predicted_against_true(wanted: Tensor, answered: Tensor, *, unit: str | None = None) -> Figure:
+def predicted_against_true(wanted: Tensor, answered: Tensor) -> Figure:
     """Draw each row's answer over the true value; a perfect answer lies on the diagonal."""
-    of = f" ({unit})" if unit else ""
-    figure, axes = _single(SQUARE, "Predicted against true", f"true value{of}", f"answer{of}")
+    figure, axes = _single(SQUARE, "Predicted against true", "true value", "answer")
     truths, answers = _flat(wanted), _flat(answered)
     every = np.concatenate([truths, answers])
     margin = 0.04 * (float(np.ptp(every)) or 1.0)
@@ -205,11 +198,12 @@ def decision_surface(
     splits: Mapping[str, Split],
     *,
     names: tuple[str, str],
-    label: str = "probability of class 1",
+    labels: tuple[str, str],
 ) -> Figure:
     """Draw over a plane what the network answers, with the rows of each part of the data upon it.
 
-    `probability` takes points, (rows, 2), to (rows, 1); `names` are the two columns'.
+    `probability` takes points, (rows, 2), to (rows, 1), how likely each is of the second class; `names` are the two
+    columns', `labels` the two classes'.
     """
     figure, axes = _single((6.4, 4.6), "Where it draws the line", *names)
     axes.grid(visible=False)
@@ -224,9 +218,8 @@ def decision_surface(
     image = axes.contourf(across.numpy(), up.numpy(), heights, levels=levels, cmap=BLUE_TO_ORANGE, alpha=0.75)
     axes.contour(across.numpy(), up.numpy(), heights, levels=[0.5], colors=[INK], linewidths=1.4)
     for (part, split), marker in zip(splits.items(), "o^sD", strict=False):
-        for number, colour in enumerate((BLUE, ORANGE)):
+        for number, (named, colour) in enumerate(zip(labels, (BLUE, ORANGE), strict=True)):
             rows = split.inputs[split.targets.flatten() == number]
-            named = f"{part}, class {number}"
             axes.scatter(
                 rows[:, 0],
                 rows[:, 1],
@@ -235,9 +228,10 @@ def decision_surface(
                 color=colour,
                 edgecolors="white",
                 linewidths=0.5,
-                label=named,
+                label=f"{part}, {named}",
             )
-    figure.colorbar(image, label=label, ticks=np.linspace(0, 1, 6)).outline.set_visible(False)
+    bar = figure.colorbar(image, label=f"probability of the {labels[1]}", ticks=np.linspace(0, 1, 6))
+    bar.outline.set_visible(False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     return figure
 

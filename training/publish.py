@@ -4,12 +4,14 @@ A version appears, or is exchanged, in one step: whoever reads sees all of it or
 """
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 from service.manifest import MANIFEST_FILE, FileEntry, ModelManifest
 from training.errors import PublishError
@@ -22,48 +24,75 @@ def publish(root: Path, manifest: ModelManifest, files: dict[str, bytes], *, rep
 
     The same bytes again are left as they lie. Other bytes under a published version raise `PublishError`,
     unless `replace` asks for them; so does a folder that cannot be written. After an error every version is as it was.
+    Processes that publish into the same folder at once take turns.
     """
     target = root / manifest.name / str(manifest.version)
-    contents = {**files, MANIFEST_FILE: _with_entries(manifest, files).render()}
+    contents = version_files(manifest, files)
+    # A hidden name is no model's; the same folder above makes it the same file system.
+    staging = root / f".{manifest.name}-{manifest.version}"
     try:
-        published = _read(target)
-        if published == contents:
-            return "unchanged"
-        if published and not replace:
-            raise PublishError(_refusal(manifest, published, contents))
         root.mkdir(parents=True, exist_ok=True)
-        # A hidden name is no model's; the same folder above makes it the same file system.
-        staging = root / f".{manifest.name}-{manifest.version}-{uuid4().hex}"
-        try:
-            _stage(staging, contents)
-            _put(staging, target, exchanged=bool(published))
-        finally:
-            # What remains there is what failed, or what was replaced.
+        with _alone(root):
+            # Who is alone here has just begun: what lies there is of a process that was killed.
             shutil.rmtree(staging, ignore_errors=True)
+            published = read_version(target)
+            if published == contents:
+                return "unchanged"
+            if published and not replace:
+                raise PublishError(_refusal(manifest, differing(published, contents)))
+            try:
+                _stage(staging, contents)
+                _put(staging, target, exchanged=bool(published))
+            finally:
+                # What remains there is what failed, or what was replaced.
+                shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise PublishError(f"{target} cannot be written: {error.strerror}") from error
     return "replaced" if published else "published"
 
 
-def _with_entries(manifest: ModelManifest, files: dict[str, bytes]) -> ModelManifest:
+def version_files(manifest: ModelManifest, files: dict[str, bytes]) -> dict[str, bytes]:
+    """All that the folder of a version holds: its files, and the manifest with their checksums."""
     entries = {
         name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
         for name, content in sorted(files.items())
     }
-    return manifest.model_copy(update={"files": entries})
+    return {**files, MANIFEST_FILE: manifest.model_copy(update={"files": entries}).render()}
 
 
-def _read(folder: Path) -> dict[str, bytes]:
+def read_version(folder: Path) -> dict[str, bytes]:
     """Read all files of a published version; there are none if it is not published."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
 
 
-def _refusal(manifest: ModelManifest, published: dict[str, bytes], contents: dict[str, bytes]) -> str:
-    different = sorted(name for name in published.keys() | contents.keys() if published.get(name) != contents.get(name))
+def differing(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
+    """Name the files that only one of two versions has, or that have other bytes in each."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def _refusal(manifest: ModelManifest, different: list[str]) -> str:
     return (
         f"{manifest.name} version {manifest.version} is published with another {', '.join(different)}; "
         "a published version does not change unless it is replaced (--replace)"
     )
+
+
+@contextmanager
+def _open(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Wait until no other process publishes into this folder, and keep others waiting."""
+    with _open(root) as descriptor:
+        # The system gives it back when the folder is closed, however the process ends.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def _stage(staging: Path, contents: dict[str, bytes]) -> None:
@@ -89,11 +118,8 @@ def _put(staging: Path, target: Path, *, exchanged: bool) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make names in a folder survive a power cut, as their files' contents do."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    with _open(folder) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _RENAME_EXCHANGE = 2

@@ -1,10 +1,12 @@
 """What a training task is: a frozen description of everything that decides its model."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import torch
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from torch import Generator, Tensor, nn
 
 from service.manifest import Kind, TensorSpec
@@ -15,6 +17,11 @@ class Split(NamedTuple):
 
     inputs: Tensor
     targets: Tensor
+
+    @classmethod
+    def of(cls, inputs: ArrayLike, targets: ArrayLike) -> "Split":
+        """Take inputs, (rows, columns), and one number a row, (rows,), to FP32: targets become (rows, 1)."""
+        return cls(torch.as_tensor(inputs, dtype=torch.float32), torch.as_tensor(targets, dtype=torch.float32)[:, None])
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,13 @@ class Data:
     def held_out(self) -> Split:
         """The test rows; of a task that holds nothing out, the training rows."""
         return self.test or self.train
+
+    @property
+    def seen(self) -> Split:
+        """All rows that a network sees in any way before it is tested: what a baseline may learn from too."""
+        if self.validation is None or self.validation is self.test:
+            return self.train
+        return Split(*map(torch.cat, zip(self.train, self.validation, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,8 @@ class Trained:
     history: History
     seed: int
     """What it started from."""
+    candidates: Mapping[str, "Trained"] = field(default_factory=dict)
+    """Where a task tries several kinds of network, the best of each kind, by its name; the answer is one of them."""
 
 
 @dataclass(frozen=True)

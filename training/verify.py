@@ -4,6 +4,8 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,29 +35,25 @@ def verify(
     """Compare TorchScript and ONNX Runtime with eager PyTorch at each of `BATCH_SIZES`.
 
     `source` and `target` are the input and output that the manifest announces. Raises `ParityError` where the
-    network's outputs do not have the announced shape, or where an exported model differs from them by more than
-    the tolerance.
+    network's outputs do not have the announced shape, or where an exported model does not load, fails, or differs
+    from them by more than the tolerance.
     """
-    with warnings.catch_warnings():
-        # As when it is exported: TorchScript is what is wanted.
-        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
-        script = torch.jit.load(io.BytesIO(exported.torchscript))  # type: ignore[no-untyped-call] # PyTorch's own
-    session = _session(exported.onnx)
+    runtimes = {
+        "TorchScript": _torchscript(exported.torchscript),
+        "ONNX Runtime": _onnxruntime(exported.onnx, source, target),
+    }
     generator = torch.Generator().manual_seed(0)
-    largest = {"TorchScript": 0.0, "ONNX Runtime": 0.0}
+    largest = dict.fromkeys(runtimes, 0.0)
     for size in BATCH_SIZES:
         for inputs in examples(size, generator):
             expected = answer(network, inputs)
             if expected.shape != (size, *target.row_shape):
                 shapes = f"{expected.shape[1:]} a row, not {target.row_shape}"
                 raise ParityError(f"{target.name} has shape {shapes}")
-            actual = {
-                "TorchScript": answer(script, inputs),
-                "ONNX Runtime": session.run([target.name], {source.name: inputs.numpy()})[0],
-            }
-            for runtime, outputs in actual.items():
-                difference = _difference(runtime, outputs, expected)
-                largest[runtime] = max(largest[runtime], difference)
+            for name, run in runtimes.items():
+                with _told(f"{name} fails at {size} rows"):
+                    actual = run(inputs)
+                largest[name] = max(largest[name], _difference(name, actual, expected))
     return Parity(batch_sizes=BATCH_SIZES, torchscript=largest["TorchScript"], onnxruntime=largest["ONNX Runtime"])
 
 
@@ -72,10 +70,40 @@ def answer(network: nn.Module, inputs: Tensor) -> NDArray[np.float32]:
     return outputs
 
 
-def _session(onnx: bytes) -> onnxruntime.InferenceSession:
+Run = Callable[[Tensor], NDArray[np.float32]]
+
+
+def _torchscript(archive: bytes) -> Run:
+    with warnings.catch_warnings(), _told("TorchScript cannot load the archive"):
+        # As when it is exported: TorchScript is what is wanted.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
+        script = torch.jit.load(io.BytesIO(archive))  # type: ignore[no-untyped-call] # PyTorch's own
+    return partial(answer, script)
+
+
+def _onnxruntime(graph: bytes, source: TensorSpec, target: TensorSpec) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
-    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    # A failure is raised, and told by whoever asked; it need not stand on the screen twice.
+    options.log_severity_level = 4
+    with _told("ONNX Runtime cannot load the graph"):
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Tensor) -> NDArray[np.float32]:
+        (outputs,) = session.run([target.name], {source.name: inputs.numpy()})
+        return np.asarray(outputs)
+
+    return run
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn whatever is raised inside into a `ParityError` that begins with these words."""
+    try:
+        yield
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ParityError(f"{what}: {reason}") from error
 
 
 def uniform(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -9,12 +9,33 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
+from service.manifest import TensorSpec
 from training.task import Data, Split
-from training.words import Text
+from training.words import Text, python_text
 
 PIECE = 32
 LENGTHS = (1, 2, 7, 30)
 """Of the contexts on which exported networks are compared."""
+
+VOCABULARY = python_text().vocabulary
+CONTEXT = TensorSpec(
+    name="context",
+    datatype="INT64",
+    shape=(-1, -1),
+    description="The words so far, in lower case, the last one last; a full stop of its own ends a sentence.",
+    vocabulary=VOCABULARY,
+)
+PROBABILITY = TensorSpec(
+    name="probability",
+    datatype="FP32",
+    shape=(-1, len(VOCABULARY)),
+    description="How likely each word of the vocabulary is to come next.",
+)
+
+
+def python_rows() -> Data:
+    """Python's own documentation as rows of 32 word ids, each with the id that follows; no topic is in two parts."""
+    return data_of(python_text())
 
 
 def data_of(text: Text) -> Data:

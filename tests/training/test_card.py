@@ -98,6 +98,12 @@ def test_the_request_is_one_the_network_answers(sum_of_three: Produced) -> None:
     assert "127.0.0.1:8080/v1/models/sum_of_three/versions/1:predict" in text
 
 
+def test_a_card_says_when_its_version_is_served(text: str) -> None:
+    """Whoever asks for a version that is no longer the latest learns why the server does not know it."""
+    assert "answers for the latest version of a model; for it to answer for older ones too, start it with" in text
+    assert "`FORWARDPASS_VERSIONS=all`" in text
+
+
 def test_many_features_are_given_by_place(text: str) -> None:
     """Twenty names would hide the request."""
     body = re.search(r"-d '([^']+)'", text)

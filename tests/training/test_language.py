@@ -1,18 +1,22 @@
 """Behaviour of training.language."""
 
 import dataclasses
-import math
+import io
+import warnings
 
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from training.language import CrossEntropy, Dropout, Elman, NextWord, fit, losses, next_word
+from training.export import Exported, export
+from training.language import Dropout, Elman, NextWord, fit, losses, next_word
 from training.task import Recipe, Task, Trained
 from training.tasks.next_word_lstm import VERSION_1 as LSTM
 from training.tasks.next_word_rnn import VERSION_1 as RNN
+from training.verify import answer, golden
 from training.word_gate import gate
-from training.word_rows import data_of
+from training.word_rows import CONTEXT, PROBABILITY, VOCABULARY, data_of
 from training.words import Text
 
 LAYERS = pytest.mark.parametrize("layer", [Elman, nn.LSTM])
@@ -75,15 +79,6 @@ def test_dropout_keeps_its_mask_along_a_row() -> None:
     assert repr(dropout) == "Dropout(share=0.5)"
 
 
-def test_the_loss_is_the_mean_of_the_logarithms() -> None:
-    """Even a probability that is nought has a finite loss."""
-    loss = CrossEntropy()
-    assert loss(torch.tensor([[0.5, 0.5], [0.25, 0.75]]), torch.tensor([0, 0])).item() == pytest.approx(
-        (math.log(2) + math.log(4)) / 2
-    )
-    assert loss(torch.tensor([[0.0, 1.0]]), torch.tensor([0])).isfinite()
-
-
 @LAYERS
 def test_losses_are_those_of_the_contexts(layer: Layer) -> None:
     """Each word is predicted from at most `reach` words before, as the network answers that context alone."""
@@ -92,6 +87,57 @@ def test_losses_are_those_of_the_contexts(layer: Layer) -> None:
         wanted = [-network(text[None, max(0, i - reach) : i])[0, text[i]].log().item() for i in range(1, len(text))]
         assert losses(network, text, reach).tolist() == pytest.approx(wanted, abs=1e-5)
     assert losses(network, text).tolist() == pytest.approx(losses(network, text, 39).tolist(), abs=1e-6)
+
+
+@pytest.fixture(scope="module", params=[Elman, nn.LSTM])
+def exported(request: pytest.FixtureRequest) -> tuple[NextWord, Exported]:
+    """Build a network of the tasks' size, whose weights are no better than drawn, and export it."""
+    network = build(request.param, len(VOCABULARY))
+    return network, export(network, contexts(3, 5), CONTEXT, PROBABILITY)
+
+
+def contexts(rows: int, length: int) -> torch.Tensor:
+    """Draw word ids, always the same ones."""
+    return torch.randint(len(VOCABULARY), (rows, length), generator=torch.Generator().manual_seed(length))
+
+
+@pytest.mark.parametrize(("rows", "length"), [(1, 1), (1, 30), (3, 2), (7, 65), (64, 7)])
+def test_exported_models_take_any_length(exported: tuple[NextWord, Exported], rows: int, length: int) -> None:
+    """Neither the rows nor the length of the example that was exported are left in the files."""
+    network, files = exported
+    context = contexts(rows, length)
+    wanted = torch.from_numpy(answer(network, context))
+    session = onnxruntime.InferenceSession(files.onnx, providers=["CPUExecutionProvider"])
+    (by_onnx,) = session.run(["probability"], {"context": context.numpy()})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning)
+        script = torch.jit.load(io.BytesIO(files.torchscript))  # type: ignore[no-untyped-call] # PyTorch's own
+    assert wanted.shape == (rows, len(VOCABULARY))
+    assert torch.allclose(torch.from_numpy(by_onnx), wanted, rtol=0, atol=1e-5)
+    assert torch.allclose(script(context), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 30])
+def test_a_row_alone_is_the_row_in_a_batch(exported: tuple[NextWord, Exported], length: int) -> None:
+    """ONNX Runtime answers both to the last bit the same."""
+    context = contexts(64, length).numpy()
+    session = onnxruntime.InferenceSession(exported[1].onnx, providers=["CPUExecutionProvider"])
+    (together,) = session.run(["probability"], {"context": context})
+    for place in range(64):
+        (alone,) = session.run(["probability"], {"context": context[place : place + 1]})
+        assert alone.tobytes() == together[place].tobytes()
+
+
+def test_an_export_repeats_to_the_byte(exported: tuple[NextWord, Exported]) -> None:
+    """The same network gives the same files."""
+    network, files = exported
+    assert export(network, contexts(3, 5), CONTEXT, PROBABILITY) == files
+
+
+def test_golden_rows_are_ids(exported: tuple[NextWord, Exported]) -> None:
+    """Contexts are recorded as whole numbers, which are what the graph takes."""
+    rows = golden(exported[0], CONTEXT, PROBABILITY, contexts(3, 5))
+    assert all(isinstance(word, int) for row in rows.inputs["context"] for word in row)
 
 
 @pytest.mark.parametrize("task", [RNN, LSTM], ids=["rnn", "lstm"])

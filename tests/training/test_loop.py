@@ -182,3 +182,9 @@ def test_without_a_start_there_is_nothing_to_train() -> None:
     """A recipe that cannot give a network says which task it belongs to."""
     with pytest.raises(ValueError, match="sum_of_three version 1 has no start"):
         train(with_recipe(FULL_BATCH, starts=0))
+
+
+def test_patience_needs_rows_to_watch() -> None:
+    """Without validation rows no epoch is the best one."""
+    with pytest.raises(ValueError, match="sum_of_three version 1 has patience, and no validation rows"):
+        train(with_recipe(FULL_BATCH, patience=3))

@@ -18,12 +18,15 @@ POINTS = Split(torch.tensor([[0.0, 0.0], [1.0, 2.0]]), torch.tensor([[0.0], [1.0
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "losses": lambda: plots.losses(History((100.0, 2.0, 1.0), (90.0, 3.0, 4.0)), marks={"published": 2.5}),
-    "spread": lambda: plots.spread([0.1, 1.0, 10.0], title="t", label="x", logarithmic=True, marks={"mean": 3.7}),
+    "spread": lambda: plots.spread([0.1, 1.0, 10.0], title="t", label="x", marks={"mean": 3.7}),
     "confusion": lambda: plots.confusion(CLASSES, PROBABILITIES > 0.5, ["no", "yes"]),
     "roc_and_calibration": lambda: plots.roc_and_calibration(CLASSES, {"network": PROBABILITIES}),
-    "predicted_against_true": lambda: plots.predicted_against_true(CLASSES, PROBABILITIES, unit="mph"),
+    "predicted_against_true": lambda: plots.predicted_against_true(CLASSES, PROBABILITIES),
     "decision_surface": lambda: plots.decision_surface(
-        lambda points: torch.sigmoid(points[:, :1]), {"training": POINTS}, names=("x", "y")
+        lambda points: torch.sigmoid(points[:, :1]),
+        {"training": POINTS},
+        names=("x", "y"),
+        labels=("left side", "right side"),
     ),
 }
 
@@ -99,9 +102,11 @@ def test_calibration_compares_tenths() -> None:
     assert np.asarray(line.get_ydata()).tolist() == [0, 0, 1, 0, 1, 1]
 
 
-def test_units_stand_at_the_axes() -> None:
-    """A figure of something measured says in what."""
-    assert "true value (mph)" in texts(FIGURES["predicted_against_true"]())
+def test_a_decision_surface_calls_the_classes_by_their_names() -> None:
+    """Points stand in the legend by part and class, and the colours say whose probability they are."""
+    shown = texts(FIGURES["decision_surface"]())
+    assert "training, left side\ntraining, right side" in shown
+    assert "probability of the right side" in shown
 
 
 def test_a_decision_surface_asks_for_the_columns_in_order() -> None:
@@ -112,7 +117,7 @@ def test_a_decision_surface_asks_for_the_columns_in_order() -> None:
         asked.append(points)
         return (points[:, :1] > 0.5).float()
 
-    plots.decision_surface(first, {"training": POINTS}, names=("x", "y"))
+    plots.decision_surface(first, {"training": POINTS}, names=("x", "y"), labels=("left", "right"))
     (points,) = asked
     assert points[:, 0].max().item() == pytest.approx(1.08)
     assert points[:, 1].max().item() == pytest.approx(2.16)

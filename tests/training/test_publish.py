@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -162,6 +165,40 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "models").write_bytes(b"")
     with pytest.raises(PublishError, match="cannot be written"):
         publish(tmp_path / "models", MANIFEST, FILES)
+
+
+KILLED = """
+import resource, signal, sys
+from pathlib import Path
+from service.manifest import ModelManifest
+from training.publish import publish
+
+# Whoever writes a longer file than this is ended by the system in the middle of it.
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+manifest = ModelManifest.parse(sys.argv[2].encode(), "an argument")
+publish(Path(sys.argv[1]), manifest, {"model.onnx": b"graph", "model.pt": bytes(2000)})
+"""
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """A process that ends in the middle of writing leaves no version; the next to publish it takes the rest away."""
+    command = [sys.executable, "-c", KILLED, str(tmp_path), MANIFEST.render().decode()]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGXFSZ
+    assert [path.name for path in tmp_path.iterdir()] == [".adder-3"]
+    assert publish(tmp_path, MANIFEST, FILES) == "published"
+    assert [path.name for path in tmp_path.iterdir()] == ["adder"]
+
+
+def test_who_publishes_at_once_takes_turns(tmp_path: Path) -> None:
+    """Nobody takes away what another is writing: one publishes, the others find it there, or replace it."""
+    with ThreadPoolExecutor() as pool:
+        outcomes = list(pool.map(lambda _: publish(tmp_path, MANIFEST, FILES), range(20)))
+        assert sorted(outcomes) == ["published", *["unchanged"] * 19]
+        others = [{**FILES, "model.onnx": b"%d" % number} for number in range(20)]
+        assert set(pool.map(lambda files: publish(tmp_path, MANIFEST, files, replace=True), others)) == {"replaced"}
+    assert [path.name for path in tmp_path.iterdir()] == ["adder"]
 
 
 def test_exchanged_folders_have_each_others_names(tmp_path: Path) -> None:

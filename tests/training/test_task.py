@@ -1,5 +1,6 @@
 """Behaviour of training.task."""
 
+import numpy as np
 import torch
 
 from training.task import Data, Split
@@ -17,6 +18,21 @@ def test_the_test_rows_are_held_out() -> None:
 def test_without_test_rows_the_training_rows_stand_in() -> None:
     """A task of so few rows that it holds none out is judged by what it learned from."""
     assert Data(train=ROWS).held_out is ROWS
+
+
+def test_a_baseline_may_see_what_the_network_saw() -> None:
+    """The rows to learn from and those to watch, in this order; never the held-out ones, though they be watched."""
+    assert Data(train=ROWS).seen is ROWS
+    assert Data(train=ROWS, validation=OTHER_ROWS, test=OTHER_ROWS).seen is ROWS
+    inputs, targets = Data(train=ROWS, validation=OTHER_ROWS, test=ROWS).seen
+    assert inputs.tolist() == targets.tolist() == [[0], [0], [1], [1]]
+
+
+def test_arrays_become_a_column_of_targets() -> None:
+    """Numbers of any kind are taken to float32, one target a row."""
+    inputs, targets = Split.of(np.array([[1, 2], [3, 4]]), [5.0, 6.0])
+    assert inputs.dtype == targets.dtype == torch.float32
+    assert (inputs.tolist(), targets.tolist()) == ([[1, 2], [3, 4]], [[5], [6]])
 
 
 def test_a_title_names_the_version() -> None:

@@ -99,6 +99,26 @@ def test_answers_that_are_no_numbers_are_refused() -> None:
         verify(broken, export_of(broken), SOURCE, TARGET, EXAMPLES)
 
 
+def test_files_that_do_not_load_are_refused(one: Exported) -> None:
+    """Each is named by the runtime that could not make anything of it."""
+    with pytest.raises(ParityError, match=r"^ONNX Runtime cannot load the graph: .+"):
+        verify(build(1.0), dataclasses.replace(one, onnx=b"no graph"), SOURCE, TARGET, EXAMPLES)
+    with pytest.raises(ParityError, match=r"^TorchScript cannot load the archive: .+"):
+        verify(build(1.0), dataclasses.replace(one, torchscript=b"no archive"), SOURCE, TARGET, EXAMPLES)
+
+
+def test_models_that_fail_are_refused(one: Exported) -> None:
+    """Models of other rows than the network's say at how many rows of it they failed."""
+    narrow = TensorSpec(name="addends", datatype="FP32", shape=(-1, 2))
+    other = export(nn.Linear(2, 1).eval(), ROWS[:, :2], narrow, TARGET)
+    for runtime, mixed in (
+        ("ONNX Runtime", dataclasses.replace(one, onnx=other.onnx)),
+        ("TorchScript", dataclasses.replace(one, torchscript=other.torchscript)),
+    ):
+        with pytest.raises(ParityError, match=f"^{runtime} fails at 1 rows: .+"):
+            verify(build(1.0), mixed, SOURCE, TARGET, EXAMPLES)
+
+
 def test_golden_rows_are_the_first_with_their_answers() -> None:
     """Rows and answers stand under the tensors' names, a handful of them."""
     rows = torch.arange(30.0).reshape(10, 3)

@@ -2,7 +2,8 @@
 
 import torch
 
-from training.word_rows import LENGTHS, PIECE, data_of, examples, text_of
+from training.word_rows import LENGTHS, PIECE, data_of, examples, python_rows, text_of
+from training.word_rows import VOCABULARY as PYTHON_VOCABULARY
 from training.words import Text
 
 VOCABULARY = tuple("abcdefgh")
@@ -37,3 +38,14 @@ def test_examples_are_of_several_lengths() -> None:
     drawn = list(examples(data_of(TEXT), 5, torch.Generator().manual_seed(0)))
     assert [tuple(rows.shape) for rows in drawn] == [(5, length) for length in LENGTHS]
     assert all(rows.dtype == torch.int64 and 0 <= rows.min() <= rows.max() < 8 for rows in drawn)
+
+
+def test_pythons_text_is_mostly_there_to_learn_from() -> None:
+    """Every id in its three parts is a word's."""
+    data = python_rows()
+    assert data.validation is not None
+    assert data.test is not None
+    for split in (data.train, data.validation, data.test):
+        assert split.inputs.dtype == split.targets.dtype == torch.int64
+        assert 0 <= split.inputs.min() <= split.inputs.max() < len(PYTHON_VOCABULARY)
+    assert len(data.train.inputs) > 1000 > len(data.validation.inputs) + len(data.test.inputs)

@@ -6,18 +6,16 @@ from itertools import pairwise
 import torch
 from matplotlib.figure import Figure
 from sklearn.datasets import make_classification
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from torch import Tensor, nn
+from torch import nn
 
 from service.manifest import Feature, TensorSpec
 from training import plots
 from training.errors import GateError
 from training.task import Data, Figures, Recipe, Split, Task, Trained
+from training.two_classes import THRESHOLD, accuracy, logistic_regression
 
 FEATURES = 20
-THRESHOLD = 0.5
-"""Above this probability a row counts as positive, here as where the model is served."""
 LABELS = ("negative", "positive")
 MARGIN = 0.01
 """How much less accurate than logistic regression version 2 may be: two of the test rows."""
@@ -29,9 +27,9 @@ def _data() -> Data:
     train_points, test_points, train_classes, test_classes = train_test_split(
         points, classes, test_size=0.2, random_state=42
     )
-    test = _split(test_points, test_classes)
+    test = Split.of(test_points, test_classes)
     # The tutorial chooses nothing by looking at the held-out rows, so watching their loss spoils no figure.
-    return Data(train=_split(train_points, train_classes), validation=test, test=test)
+    return Data(train=Split.of(train_points, train_classes), validation=test, test=test)
 
 
 def _watched_data() -> Data:
@@ -40,12 +38,8 @@ def _watched_data() -> Data:
     points, watched_points, classes, watched_classes = train_test_split(
         *(part.numpy() for part in data.train), test_size=0.2, random_state=42
     )
-    watched = _split(watched_points, watched_classes[:, 0])
-    return dataclasses.replace(data, train=_split(points, classes[:, 0]), validation=watched)
-
-
-def _split(points: object, classes: object) -> Split:
-    return Split(torch.as_tensor(points, dtype=torch.float32), torch.as_tensor(classes, dtype=torch.float32)[:, None])
+    watched = Split.of(watched_points, watched_classes[:, 0])
+    return dataclasses.replace(data, train=Split.of(points, classes[:, 0]), validation=watched)
 
 
 def _network(_: Data) -> nn.Module:
@@ -53,26 +47,20 @@ def _network(_: Data) -> nn.Module:
     return nn.Sequential(nn.Linear(FEATURES, 10), nn.ReLU(), nn.Linear(10, 1), nn.Sigmoid())
 
 
-def _accuracy(probabilities: Tensor, classes: Tensor) -> float:
-    """Count the share of rows that are on the right side of the threshold."""
-    right = (probabilities > THRESHOLD) == (classes == 1)
-    return int(right.sum()) / len(right)
-
-
 def _beats_a_constant(trained: Trained) -> Figures:
     """Set the accuracy on the test rows beside that of always answering their more frequent class."""
     points, classes = trained.data.held_out
     with torch.no_grad():
-        accuracy = _accuracy(trained.network(points), classes)
-    positive = _accuracy(torch.ones_like(classes), classes)
+        reached = accuracy(trained.network(points), classes)
+    positive = accuracy(torch.ones_like(classes), classes)
     majority = max(positive, 1 - positive)
     losses = trained.history.train
     if not all(later < earlier for earlier, later in pairwise(losses)):
         raise GateError(f"the training loss does not fall every epoch: {', '.join(f'{x:.4f}' for x in losses)}")
-    if not accuracy > majority:
-        raise GateError(f"{accuracy:.3f} of the test rows are right; always answering one class gets {majority:.3f}")
+    if not reached > majority:
+        raise GateError(f"{reached:.3f} of the test rows are right; always answering one class gets {majority:.3f}")
     return Figures(
-        metrics={"test_accuracy": accuracy, "train_loss": losses[-1]},
+        metrics={"test_accuracy": reached, "train_loss": losses[-1]},
         baseline={"majority_class": majority},
     )
 
@@ -81,25 +69,14 @@ def _matches_a_straight_line(trained: Trained) -> Figures:
     """Set the accuracy on the test rows beside that of logistic regression, which draws a plane between the classes."""
     points, classes = trained.data.held_out
     with torch.no_grad():
-        accuracy = _accuracy(trained.network(points), classes)
-    linear = _accuracy(_logistic_regression(trained.data), classes)
-    if not accuracy >= linear - MARGIN:
-        raise GateError(f"{accuracy:.3f} of the test rows are right; logistic regression gets {linear:.3f}")
+        reached = accuracy(trained.network(points), classes)
+    linear = accuracy(logistic_regression(trained.data), classes)
+    if not reached >= linear - MARGIN:
+        raise GateError(f"{reached:.3f} of the test rows are right; logistic regression gets {linear:.3f}")
     return Figures(
-        metrics={"test_accuracy": accuracy, "validation_loss": trained.history.best},
+        metrics={"test_accuracy": reached, "validation_loss": trained.history.best},
         baseline={"logistic_regression": linear},
     )
-
-
-def _logistic_regression(data: Data) -> Tensor:
-    """Give the test rows' probabilities; it learns from every row that the network saw in any way."""
-    watched = None if data.validation is data.test else data.validation
-    seen = [data.train] if watched is None else [data.train, watched]
-    model = LogisticRegression()
-    model.fit(
-        torch.cat([split.inputs for split in seen]).numpy(), torch.cat([split.targets for split in seen])[:, 0].numpy()
-    )
-    return torch.from_numpy(model.predict_proba(data.held_out.inputs.numpy())[:, 1:])
 
 
 def _plots(trained: Trained) -> dict[str, Figure]:
@@ -109,7 +86,7 @@ def _plots(trained: Trained) -> dict[str, Figure]:
     return {
         "confusion": plots.confusion(classes, probabilities > THRESHOLD, LABELS),
         "roc_and_calibration": plots.roc_and_calibration(
-            classes, {"network": probabilities, "logistic regression": _logistic_regression(trained.data)}
+            classes, {"network": probabilities, "logistic regression": logistic_regression(trained.data)}
         ),
     }
 

@@ -16,13 +16,13 @@ from service.manifest import TensorSpec
 from training import plots
 from training.errors import DataError, GateError
 from training.gate import refuse_perfect
-from training.idx import read_idx
+from training.loss import CrossEntropy
+from training.mnist import MNIST_INK, MNIST_SIDE, mnist_part
 from training.task import Data, Figures, Recipe, Split, Task, Trained
 
 DIGITS = tuple("0123456789")
 SIDE, INK = 8, 16
 """Height and width of scikit-learn's images in pixels, and the value of a pixel that is all ink."""
-MNIST_SIDE, MNIST_INK = 28, 255
 FILTERS = (32, 64)
 """How many 5x5 filters the first and the second layer learn."""
 WOBBLE = 0.1
@@ -77,18 +77,6 @@ def _bend(images: Tensor) -> Tensor:
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-class CrossEntropy(nn.Module):
-    """The mean of -log p over the rows, p being the probability, of (rows, 10), given to the right class, (rows,).
-
-    PyTorch's own takes what goes into the softmax; here the softmax belongs to the network.
-    """
-
-    def forward(self, probabilities: Tensor, classes: Tensor) -> Tensor:
-        """Keep the logarithm finite where a probability is rounded to zero."""
-        tiny = torch.finfo(probabilities.dtype).tiny
-        return functional.nll_loss(probabilities.clamp_min(tiny).log(), classes)
-
-
 def _data() -> Data:
     """1,257 training, 180 validation and 360 test rows: (rows, 8, 8) pixels from 0 to 16, (rows,) digits."""
     digits = load_digits()
@@ -137,10 +125,8 @@ def _svm_accuracy(data: Data) -> float:
 
     It learns from the validation rows too: it has no other use for them.
     """
-    known = [data.train] if data.validation is None else [data.train, data.validation]
-    images = torch.cat([split.inputs for split in known])[-SVM_ROWS:].flatten(1)
-    digits = torch.cat([split.targets for split in known])[-SVM_ROWS:]
-    machine = SVC(kernel="rbf").fit(images.numpy(), digits.numpy())
+    images, digits = (column[-SVM_ROWS:] for column in data.seen)
+    machine = SVC(kernel="rbf").fit(images.flatten(1).numpy(), digits.numpy())
     return float(machine.score(data.held_out.inputs.flatten(1).numpy(), data.held_out.targets.numpy()))
 
 
@@ -265,36 +251,12 @@ def from_mnist(folder: Path) -> Task:
 
 def _mnist(folder: Path) -> Data:
     """A tenth of MNIST's training set becomes validation rows."""
-    every = _mnist_split(folder, "train")
+    every = mnist_part(folder, "train")
     try:
         train, validation = _stratified(every, held_out=len(every.targets) // 10)
     except ValueError as error:
         raise DataError(f"the training images in {folder} cannot be parted: {error}") from error
-    return Data(train, validation, _mnist_split(folder, "t10k"))
-
-
-def _mnist_split(folder: Path, part: str) -> Split:
-    image_file = _mnist_file(folder, f"{part}-images-idx3-ubyte")
-    digit_file = _mnist_file(folder, f"{part}-labels-idx1-ubyte")
-    images, digits = read_idx(image_file, 3), read_idx(digit_file, 1)
-    if images.shape[1:] != (MNIST_SIDE, MNIST_SIDE):
-        size = f"{images.shape[1]}x{images.shape[2]} pixels"
-        raise DataError(f"{image_file} has images of {size} at offset 8, not {MNIST_SIDE}x{MNIST_SIDE}")
-    if len(images) != len(digits):
-        raise DataError(f"{digit_file} has {len(digits)} labels at offset 4 for {len(images)} images in {image_file}")
-    if digits.max() >= len(DIGITS):
-        row = int((digits >= len(DIGITS)).int().argmax())
-        # The labels begin after eight bytes of header.
-        raise DataError(f"{digit_file} has the label {digits[row]} at offset {8 + row}, which is no digit")
-    return Split(images.float(), digits.long())
-
-
-def _mnist_file(folder: Path, name: str) -> Path:
-    """Where a file lies, as it is or gzipped."""
-    found = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
-    if not found:
-        raise DataError(f"{folder} has neither {name} nor {name}.gz")
-    return found[0]
+    return Data(train, validation, mnist_part(folder, "t10k"))
 
 
 def _mnist_network(_: Data) -> nn.Module:

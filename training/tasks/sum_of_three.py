@@ -97,7 +97,6 @@ def _plot_luck(trained: Trained) -> dict[str, Figure]:
                 "this version": trained.history.train[-1],
                 "median": statistics.median(finals),
             },
-            logarithmic=True,
         )
     }
 
@@ -114,7 +113,6 @@ def _plot_sums(trained: Trained) -> dict[str, Figure]:
             title=f"How far {len(sums):,} held-out sums are off",
             label="distance of the answer from the sum",
             marks={"allowed": LARGEST_ERROR},
-            logarithmic=True,
         ),
     }
 

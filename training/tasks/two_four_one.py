@@ -3,13 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from matplotlib.figure import Figure
 from sklearn.datasets import make_moons
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from service.manifest import Feature, TensorSpec
@@ -17,9 +15,8 @@ from training import plots
 from training.errors import GateError
 from training.loop import train
 from training.task import Data, Figures, OnEpoch, Recipe, Split, Task, Trained
+from training.two_classes import accuracy, logistic_regression
 
-THRESHOLD = 0.5
-"""Above this probability a row counts as of the second class, here as where the model is served."""
 MARGIN = 0.05
 """How much more accurate than logistic regression the network has to be."""
 ROWS, WATCHED_ROWS, HELD_OUT_ROWS = 100, 200, 1_000
@@ -47,26 +44,15 @@ class Cosine(nn.Module):
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sine": Sine, "cosine": Cosine}
 
 
-@dataclass(frozen=True)
-class Chosen(Trained):
-    """The best of several finished networks, with all of them."""
-
-    candidates: dict[str, Trained]
-    """By the activation's name."""
-
-
 def _data() -> Data:
     """Points on two interleaving half-moons, (rows, 2), with their moons 0.0 or 1.0, (rows, 1).
 
     There are few to learn from, so that the network can overfit; and many held out, so that one sees it.
     """
-    rows = ROWS + WATCHED_ROWS + HELD_OUT_ROWS
-    # The points come in random order.
-    points, moons = make_moons(rows, noise=NOISE, random_state=42)
     parts = [ROWS, WATCHED_ROWS, HELD_OUT_ROWS]
-    inputs = torch.split(torch.as_tensor(points, dtype=torch.float32), parts)
-    targets = torch.split(torch.as_tensor(moons, dtype=torch.float32)[:, None], parts)
-    return Data(*map(Split, inputs, targets))
+    # The points come in random order.
+    points, moons = Split.of(*make_moons(sum(parts), noise=NOISE, random_state=42))
+    return Data(*map(Split, torch.split(points, parts), torch.split(moons, parts)))
 
 
 def _network(_: Data, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Module:
@@ -74,7 +60,7 @@ def _network(_: Data, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Modul
     return nn.Sequential(nn.Linear(2, 4), activation(), nn.Linear(4, 1), nn.Sigmoid())
 
 
-def _fit(task: Task, on_epoch: OnEpoch) -> Chosen:
+def _fit(task: Task, on_epoch: OnEpoch) -> Trained:
     """Train with each activation, which gets an equal part of the recipe's starts; the validation loss chooses."""
     starts = math.ceil(task.recipe.starts / len(ACTIVATIONS))
     candidates: dict[str, Trained] = {}
@@ -88,53 +74,40 @@ def _fit(task: Task, on_epoch: OnEpoch) -> Chosen:
         )
         candidates[name] = train(candidate, _counted_on(on_epoch, earlier * task.recipe.epochs))
     best = min(candidates.values(), key=lambda candidate: candidate.history.best)
-    return Chosen(best.network, best.data, best.history, best.seed, candidates)
+    return dataclasses.replace(best, candidates=candidates)
 
 
 def _counted_on(on_epoch: OnEpoch, earlier: int) -> OnEpoch:
     return lambda epoch, loss: on_epoch(earlier + epoch, loss)
 
 
-def _candidates(trained: Trained) -> dict[str, Trained]:
-    return trained.candidates if isinstance(trained, Chosen) else {}
-
-
 def _gate(trained: Trained) -> Figures:
     """Set the accuracy on the test rows beside logistic regression's, which can draw only a straight line."""
     data = trained.data
-    accuracy = _accuracy(trained.network, data.held_out)
-    linear = _logistic_regression(data)
+    reached = _accuracy(trained.network, data.held_out)
+    linear = _linear_accuracy(data)
     # Written so that rounding decides nothing: both are counts of the same rows.
-    if round((accuracy - linear) * len(data.held_out.inputs)) < MARGIN * len(data.held_out.inputs):
-        raise GateError(f"{accuracy:.3f} of the test rows are right; logistic regression gets {linear:.3f}")
+    if round((reached - linear) * len(data.held_out.inputs)) < MARGIN * len(data.held_out.inputs):
+        raise GateError(f"{reached:.3f} of the test rows are right; logistic regression gets {linear:.3f}")
     train_accuracy = _accuracy(trained.network, data.train)
     return Figures(
         metrics={
-            "test_accuracy": accuracy,
+            "test_accuracy": reached,
             "train_accuracy": train_accuracy,
-            "train_test_gap": train_accuracy - accuracy,
-            **{f"validation_loss_{name}": each.history.best for name, each in _candidates(trained).items()},
+            "train_test_gap": train_accuracy - reached,
+            **{f"validation_loss_{name}": each.history.best for name, each in trained.candidates.items()},
         },
         baseline={"logistic_regression": linear},
     )
 
 
 def _accuracy(network: nn.Module, rows: Split) -> float:
-    """Count the share of rows that are on the right side of the threshold."""
     with torch.no_grad():
-        right = (network(rows.inputs) > THRESHOLD) == (rows.targets == 1)
-    return int(right.sum()) / len(right)
+        return accuracy(network(rows.inputs), rows.targets)
 
 
-def _logistic_regression(data: Data) -> float:
-    """Count the share of test rows it gets right; it learns from every row that the network saw in any way."""
-    seen = [data.train] if data.validation is None else [data.train, data.validation]
-    model = LogisticRegression()
-    model.fit(
-        torch.cat([split.inputs for split in seen]).numpy(), torch.cat([split.targets for split in seen])[:, 0].numpy()
-    )
-    answers = torch.as_tensor(model.predict(data.held_out.inputs.numpy()))
-    return int((answers == data.held_out.targets[:, 0]).sum()) / len(answers)
+def _linear_accuracy(data: Data) -> float:
+    return accuracy(logistic_regression(data), data.held_out.targets)
 
 
 def _plots(trained: Trained) -> dict[str, Figure]:
@@ -145,7 +118,7 @@ def _plots(trained: Trained) -> dict[str, Figure]:
             trained.network,
             {"training": data.train, "held out": held_out},
             names=("x", "y"),
-            label="probability of the lower moon",
+            labels=("upper moon", "lower moon"),
         ),
         "overfitting": _plot_overfitting(trained),
     }
@@ -158,7 +131,7 @@ def _plot_overfitting(trained: Trained) -> Figure:
     figure = Figure(figsize=plots.WIDE)
     axes = figure.subplots()
     names = []
-    for place, (name, candidate) in enumerate(_candidates(trained).items()):
+    for place, (name, candidate) in enumerate(trained.candidates.items()):
         seen, unseen = _accuracy(candidate.network, data.train), _accuracy(candidate.network, data.held_out)
         axes.plot([unseen, seen], [place, place], color=plots.GREY, linewidth=2.5, zorder=1)
         axes.scatter(seen, place, s=70, color=plots.BLUE, label=None if place else f"{ROWS} training rows")
@@ -166,9 +139,7 @@ def _plot_overfitting(trained: Trained) -> Figure:
         axes.text((seen + unseen) / 2, place - 0.12, f"{100 * (seen - unseen):.1f} points", ha="center", va="bottom")
         chosen = " (chosen)" if candidate.network is trained.network else ""
         names.append(f"{name}{chosen}\nvalidation loss {candidate.history.best:.4f}")
-    axes.axvline(
-        _logistic_regression(data), color=plots.RED, linestyle="--", linewidth=1.3, label="logistic regression"
-    )
+    axes.axvline(_linear_accuracy(data), color=plots.RED, linestyle="--", linewidth=1.3, label="logistic regression")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.6)
     axes.grid(visible=False, axis="y")

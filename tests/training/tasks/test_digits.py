@@ -1,8 +1,6 @@
 """Behaviour of training.tasks.digits."""
 
 import dataclasses
-import gzip
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from training.errors import DataError, GateError
 from training.loop import train
 from training.pipeline import produce
 from training.task import Data, Figures, Recipe, Split, Task, Trained
-from training.tasks.digits import VERSION_1, CrossEntropy, DigitNetwork, from_mnist
+from training.tasks.digits import VERSION_1, DigitNetwork, from_mnist
 
 MOMENT = Recipe(optimiser="Adam", learning_rate=0.01, epochs=1, batch_size=64)
 
@@ -132,48 +130,6 @@ def test_images_are_bent_only_while_it_trains() -> None:
     assert torch.equal(network(images), images.flatten(1) / 16)
 
 
-def test_the_loss_is_the_cross_entropy() -> None:
-    """On what comes out of the softmax it gives what PyTorch's gives on what goes in, with the same gradient."""
-    scores = torch.randn(6, 10, requires_grad=True)
-    digits = torch.tensor([0, 1, 2, 7, 8, 9])
-    ours, theirs = CrossEntropy()(scores.softmax(dim=1), digits), nn.CrossEntropyLoss()(scores, digits)
-    assert ours.item() == pytest.approx(theirs.item())
-    our_gradient, their_gradient = (torch.autograd.grad(loss, scores)[0] for loss in (ours, theirs))
-    assert torch.allclose(our_gradient, their_gradient, atol=1e-6)
-
-
-def test_the_loss_stays_finite() -> None:
-    """A right class whose probability is rounded to zero costs much, and its gradient is a number."""
-    scores = torch.tensor([[0.0, 1000.0]], requires_grad=True)
-    loss = CrossEntropy()(scores.softmax(dim=1), torch.tensor([0]))
-    loss.backward()
-    assert 80 < loss.item() < 100
-    assert scores.grad is not None
-    assert scores.grad.isfinite().all()
-
-
-def write_mnist(folder: Path, part: str, rows: int, *, packed: bool) -> None:
-    """Write so many images, a bar whose place is the digit, with their labels as MNIST does."""
-    digits = np.arange(rows, dtype=np.uint8) % 10
-    images = np.random.default_rng(rows).integers(0, 40, (rows, 28, 28), dtype=np.uint8)
-    for image, digit in zip(images, digits, strict=True):
-        image[2 * digit + 4 : 2 * digit + 7, 4:24] = 255
-    for name, values in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", digits)):
-        content = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
-        if packed:
-            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
-        else:
-            (folder / name).write_bytes(content)
-
-
-@pytest.fixture
-def mnist(tmp_path: Path) -> Path:
-    """A folder with 400 training and 50 test images, the training files gzipped."""
-    write_mnist(tmp_path, "train", 400, packed=True)
-    write_mnist(tmp_path, "t10k", 50, packed=False)
-    return tmp_path
-
-
 def test_mnist_files_train_the_same_network(mnist: Path) -> None:
     """The task reads the four files and makes a model for 28 by 28 pixels of them."""
     produced = produce(ungated(from_mnist(mnist), dataclasses.replace(MOMENT, epochs=2)))
@@ -194,33 +150,12 @@ def test_mnist_is_held_to_the_same_gate(mnist: Path) -> None:
         task.gate(untrained)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """The error says both names under which the file was looked for."""
-    with pytest.raises(DataError, match=r"has neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
-        from_mnist(tmp_path).data()
-
-
 def test_a_damaged_file_is_named_with_its_offset(mnist: Path) -> None:
     """A file that was cut short is refused before anything is trained."""
     path = mnist / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte is cut off at offset 1000"):
         produce(from_mnist(mnist))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "fault"),
-    [
-        ("images-idx3", [0, 0, 8, 3, 0, 0, 0, 50, 0, 0, 0, 8, 0, 0, 0, 8, *[0] * 3200], "images of 8x8 .* at offset 8"),
-        ("labels-idx1", [0, 0, 8, 1, 0, 0, 0, 49, *[0] * 49], "49 labels at offset 4 for 50 images in .*images-idx3"),
-        ("labels-idx1", [0, 0, 8, 1, 0, 0, 0, 50, *[9] * 3, 10, *[11] * 46], "label 10 at offset 11"),
-    ],
-)
-def test_files_that_do_not_fit_are_refused(mnist: Path, name: str, content: list[int], fault: str) -> None:
-    """Intact files can still be no digits, or not belong to each other."""
-    (mnist / f"t10k-{name}-ubyte").write_bytes(bytes(content))
-    with pytest.raises(DataError, match=rf"t10k-{name}-ubyte has.* {fault}"):
-        from_mnist(mnist).data()
 
 
 def test_too_few_images_of_a_digit_are_refused(mnist: Path) -> None:
