@@ -51,12 +51,18 @@ Datatype = Literal[
     "FP16",
     "FP32",
     "FP64",
+    "BF16",
+    "BYTES",
 ]
-"""The element types of the Open Inference Protocol that a served tensor can have."""
+"""The element types of the Open Inference Protocol; the BYTES of an ONNX graph are text in UTF-8."""
 
 Kind = Literal["regression", "binary_classification", "classification", "next_word", "tensors"]
 """What the numbers mean. A `next_word` model takes a context of word ids, (rows, length), and gives the probability
 of each word of its vocabulary to come next; `tensors` is a graph of which nothing more is known."""
+
+Batching = Literal["rows", "none"]
+"""Whether a run takes several requests. With `rows` the first dimension of every tensor counts rows, as many as a run
+likes; with `none` a request is a run of its own, whose tensors have the shapes of the graph."""
 
 
 def _not_zero(length: int) -> int:
@@ -109,11 +115,14 @@ class Feature(_Frozen):
 
 
 class TensorSpec(_Frozen):
-    """One input or output. `shape` counts the batch dimension; -1 is a length that each request chooses."""
+    """One input or output. -1 in `shape` is a length that each request chooses.
+
+    The first dimension is the batch, except in a model of which `batching` says that it has none.
+    """
 
     name: Key
     datatype: Datatype
-    shape: Annotated[tuple[Dimension, ...], Field(min_length=1)]
+    shape: tuple[Dimension, ...]
     description: str = ""
     features: tuple[Feature, ...] | None = None
     """Names of the last dimension's columns, in order."""
@@ -195,6 +204,9 @@ class ModelManifest(_Document):
     name: ModelName
     version: PositiveInt
     kind: Kind
+    batching: Batching = "rows"
+    max_batch: PositiveInt | None = None
+    """Most rows of one run, for a graph that takes no more; None leaves it to the server."""
     description: str = ""
     inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
@@ -218,6 +230,8 @@ class ModelManifest(_Document):
     def _names_are_unambiguous(self) -> Self:
         if self.name in RESERVED_NAMES:
             raise ValueError(f"{self.name} is a path of the protocol and cannot name a model")
+        if self.batching == "rows":
+            _refuse_other_batches([*self.inputs, *self.outputs])
         _refuse_twins([tensor.name for tensor in self.inputs], "input")
         if self.kind == "next_word":
             _refuse_other_words(self.inputs, self.outputs)
@@ -242,6 +256,12 @@ def _refuse_twins(names: Sequence[str], what: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{what} {name!r} is named twice")
+
+
+def _refuse_other_batches(specs: Sequence[TensorSpec]) -> None:
+    for spec in specs:
+        if not spec.shape or spec.shape[0] != VARIABLE:
+            raise ValueError(f"{spec.name}: shape {list(spec.shape)} has no variable first dimension to batch in")
 
 
 def _refuse_other_words(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
