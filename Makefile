@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench-startup train docs lock verify format clean
+.PHONY: help serve test bench-startup bench-exactness train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -8,11 +8,14 @@ PIP = -m pip install --quiet --disable-pip-version-check
 # The two environments are kept apart so that what is tested to need no torch has none.
 SERVICE = .venv
 TESTS = .venv-test
+# The KServe SDK brings its own web framework and much more.
+KSERVE = .venv-kserve
 
 help:
 	@echo "make serve          serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
 	@echo "make test           lint, type-check and run every test"
 	@echo "make bench-startup  measure how long the server takes to be ready"
+	@echo "make bench-exactness send a million random requests through the batcher and check each answer to the last bit"
 	@echo "make train          train every tutorial model again and publish it into models/"
 	@echo "make verify         train every model again and compare with what is published"
 	@echo "make lock           write the lock files anew from pyproject.toml"
@@ -23,7 +26,7 @@ help:
 serve: $(SERVICE)/installed
 	exec $(SERVICE)/bin/forwardpass serve
 
-test: $(SERVICE)/installed $(TESTS)/installed
+test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed
 	$(TESTS)/bin/ruff format --check .
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
@@ -31,6 +34,9 @@ test: $(SERVICE)/installed $(TESTS)/installed
 
 bench-startup: $(SERVICE)/installed
 	$(SERVICE)/bin/python -m benchmarks.startup
+
+bench-exactness: $(TESTS)/installed
+	$(TESTS)/bin/python -m benchmarks.exactness --requests 1000000
 
 train: $(TESTS)/installed
 	$(TESTS)/bin/forwardpass train
@@ -59,6 +65,11 @@ $(TESTS)/installed: pyproject.toml requirements-test.lock
 	$(TESTS)/bin/python $(PIP) --no-deps --editable .
 	touch $@
 
+$(KSERVE)/installed: requirements-kserve.lock
+	$(PYTHON) -m venv $(KSERVE)
+	$(KSERVE)/bin/python $(PIP) --require-hashes -r requirements-kserve.lock
+	touch $@
+
 # Without annotations and addresses, so that a lock says the same on every machine.
 COMPILE = $(TESTS)/bin/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--generate-hashes --universal --python-version 3.11 --upgrade
@@ -66,8 +77,9 @@ COMPILE = $(TESTS)/bin/uv pip compile --quiet --no-header --no-annotate --no-emi
 lock: $(TESTS)/installed
 	$(COMPILE) --extra cpu pyproject.toml --output-file requirements-cpu.lock
 	grep '"pyarrow' pyproject.toml | cut -d'"' -f2 | $(COMPILE) - --output-file requirements-batch.lock
+	echo kserve==0.21.0 | $(COMPILE) - --output-file requirements-kserve.lock
 	echo torch | $(COMPILE) --excludes - --extra cpu --extra batch --extra training --extra test pyproject.toml \
 		--output-file requirements-test.lock
 
 clean:
-	rm -rf $(SERVICE) $(TESTS)
+	rm -rf $(SERVICE) $(TESTS) $(KSERVE)

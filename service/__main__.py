@@ -48,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="serve the models over HTTP")
+    serve.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        metavar="PATH",
+        help="a folder of models, one model, or an ONNX file; the same as --models",
+    )
     _add_settings(serve, list(Settings.model_fields))
     serve.set_defaults(command=_serve)
 
@@ -56,11 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("input", type=Path, help="CSV file with a column for each feature")
     score.add_argument("output", type=Path, help="CSV file to write")
     score.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
-    _add_settings(score, ["models", "provider", "threads", "max_batch"])
+    _add_settings(score, ["models", "provider", "threads", "max_batch", "dependent_rows"])
     score.set_defaults(command=_score)
 
     inspect = commands.add_parser("inspect", help="show what a model offers and whether it is sound")
-    inspect.add_argument("path", type=Path, nargs="?", help="a folder of models, a version or an ONNX file")
+    inspect.add_argument("path", type=Path, nargs="?", help="a folder of models, one model, a version or an ONNX file")
+    _add_settings(inspect, ["models", "max_batch", "dependent_rows"])
     inspect.set_defaults(command=_inspect)
 
     commands.add_parser("train", help="train and publish the tutorials' models", add_help=False)
@@ -78,6 +86,11 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None
 
 def _settings(options: argparse.Namespace) -> Settings:
     given = {name: value for name in Settings.model_fields if (value := getattr(options, name, None)) is not None}
+    path = getattr(options, "path", None)
+    if path is not None:
+        if "models" in given:
+            raise SettingsError(f"the models are named twice, as {path} and with --models: name them once")
+        given["models"] = path
     return load_settings(given)
 
 
@@ -159,6 +172,7 @@ def _score(options: argparse.Namespace) -> int:
         provider=settings.provider,
         threads=settings.threads,
         max_batch=settings.max_batch,
+        dependent_rows=settings.dependent_rows,
     )
     print(f"{summary.rows} rows scored by {summary.model} version {summary.version} into {options.output}")
     return SUCCESS
@@ -168,7 +182,8 @@ def _inspect(options: argparse.Namespace) -> int:
     _require("onnxruntime", "cpu")
     from service.inspection import inspect
 
-    findings = inspect(options.path or load_settings().models)
+    settings = _settings(options)
+    findings = inspect(settings.models, max_batch=settings.max_batch, dependent_rows=settings.dependent_rows)
     print("\n\n".join(finding.text for finding in findings))
     return SUCCESS if all(finding.sound for finding in findings) else FAILURE
 

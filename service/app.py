@@ -9,33 +9,32 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from service.catalog import Catalog, IndexEntry
 from service.config import Settings
 from service.errors import (
-    DrainingError,
     ForwardpassError,
     InternalError,
     MethodError,
     NotReadyError,
     PathError,
-    TooLargeError,
+    UnsupportedError,
 )
-from service.manifest import TensorSpec
 from service.metrics import CONTENT_TYPE, Metrics
-from service.openapi import prediction_paths
-from service.predict import JSON_LENGTH_HEADER, Call, Predictor, Protocol, Reply, error_reply
+from service.openapi import ERRORS, prediction_paths
+from service.predict import Predictor, Protocol
+from service.route import PredictionRoute, read_body
+from service.triton import configuration, metadata, statistics, wants_only_ready
+from service.wire import write_error
 
 NAME = "forwardpass"
 VERSION = version(NAME)
-EXTENSIONS = ["binary_tensor_data", "model_repository"]
-PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -63,19 +62,22 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for path, protocol in _PREDICTION_PATHS.items():
-        app.router.routes.append(Route(path, _Prediction(predictor, protocol, settings.max_body)))
+        app.router.routes.append(Route(path, PredictionRoute(predictor, metrics, protocol, settings.max_body)))
     _add_server_routes(app, catalog, metrics)
-    _add_model_routes(app, catalog)
+    _add_repository_routes(app, catalog, settings.max_body)
+    _add_model_routes(app, catalog, settings.max_queue)
     _add_error_handlers(app)
 
     def openapi() -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        # First what most readers come for; of several versions the last one, which its path without a number means.
         for path in document["paths"].values():
             for operation in path.values():
                 # FastAPI's own: what a path here takes are strings, which are always valid.
                 operation["responses"].pop("422", None)
-        predictions = prediction_paths((model.manifest, model.golden) for model in catalog.served)
+                operation["responses"] |= ERRORS
+        # First what most readers come for; of several versions the last one, which its path without a number means.
+        models = [(model.manifest, model.golden) for model in catalog.served]
+        predictions = prediction_paths(models, settings.max_queue)
         document["paths"] = predictions | document["paths"]
         return document
 
@@ -89,52 +91,6 @@ _PREDICTION_PATHS: dict[str, Protocol] = {
     "/v2/models/{model}/infer": "v2",
     "/v2/models/{model}/versions/{version}/infer": "v2",
 }
-
-
-class _Prediction:
-    """The ASGI end of a prediction path: it gathers the body and sends the reply."""
-
-    def __init__(self, predictor: Predictor, protocol: Protocol, max_body: int) -> None:
-        self._predictor = predictor
-        self._protocol = protocol
-        self._max_body = max_body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        if request.method != "POST":
-            # Said here: a route that takes only POST would leave the others to `/v1/models/{name}`.
-            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        try:
-            reply = await self._predictor.answer(await self._read(request))
-        except ClientDisconnect:
-            return
-        except asyncio.CancelledError:
-            # uvicorn's way to say that the time for requests in flight is over.
-            reply = error_reply(DrainingError("the server stopped before this request was answered"))
-        await _response(reply)(scope, receive, send)
-
-    async def _read(self, request: Request) -> Call:
-        return Call(
-            self._protocol,
-            request.path_params["model"],
-            request.path_params.get("version"),
-            await self._read_body(request),
-            request.headers.get("content-encoding"),
-            request.headers.get(JSON_LENGTH_HEADER),
-        )
-
-    async def _read_body(self, request: Request) -> bytes:
-        too_large = TooLargeError(f"the body has more than the {self._max_body} bytes that the server takes")
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_body:
-            raise too_large
-        size, chunks = 0, []
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > self._max_body:
-                raise too_large
-            chunks.append(chunk)
-        return b"".join(chunks)
 
 
 def _add_server_routes(app: FastAPI, catalog: Catalog, metrics: Metrics) -> None:
@@ -156,23 +112,41 @@ def _add_server_routes(app: FastAPI, catalog: Catalog, metrics: Metrics) -> None
     async def ready() -> Response:
         return JSONResponse({"ready": catalog.ready}, 200 if catalog.ready else 503)
 
-    @app.get("/metrics", tags=["server"], summary="Metrics in Prometheus' text format")
+    @app.get(
+        "/metrics",
+        tags=["server"],
+        summary="Metrics in Prometheus' text format",
+        response_class=PlainTextResponse,
+    )
     async def page() -> Response:
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 
+
+def _add_repository_routes(app: FastAPI, catalog: Catalog, max_body: int) -> None:
     @app.post(
         "/v2/repository/index",
         tags=["server"],
         summary="Every model, its state and what keeps it from answering",
     )
-    async def index() -> list[dict[str, str]]:
-        return [entry._asdict() for entry in catalog.index()]
+    async def index(request: Request) -> list[dict[str, str]]:
+        only_ready = wants_only_ready(await read_body(request, max_body))
+        return [entry._asdict() for entry in catalog.index() if entry.state == "READY" or not only_ready]
+
+    @app.post("/v2/repository/models/{name}/load", tags=["server"], summary="Refused: models are loaded at start")
+    @app.post("/v2/repository/models/{name}/unload", tags=["server"], summary="Refused: models stay while it runs")
+    async def control(name: str) -> None:
+        catalog.versions(name)
+        raise UnsupportedError("models are loaded when the server starts and served until it stops")
 
 
-def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
+def _add_model_routes(app: FastAPI, catalog: Catalog, max_rows: int) -> None:
     @app.get("/v1/models", tags=["models"], summary="The names of all models")
     async def names() -> dict[str, list[str]]:
         return {"models": catalog.names}
+
+    @app.get("/v2/models/stats", tags=["models"], summary="Counts and durations of all models")
+    async def all_stats() -> dict[str, Any]:
+        return {"model_stats": [statistics(model.manifest, model.stats) for model in catalog.served]}
 
     @app.get("/v1/models/{name}", tags=["models"], summary="State of a model; version 1")
     async def status(name: str) -> dict[str, Any]:
@@ -185,15 +159,8 @@ def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
 
     @app.get("/v2/models/{name}/versions/{number}", tags=["models"], summary="Inputs and outputs of a version")
     @app.get("/v2/models/{name}", tags=["models"], summary="Inputs and outputs of a model")
-    async def metadata(name: str, number: str | None = None) -> dict[str, Any]:
-        manifest = catalog.find(name, number).manifest
-        return {
-            "name": name,
-            "versions": catalog.versions(name),
-            "platform": PLATFORM,
-            "inputs": [_tensor(spec) for spec in manifest.inputs],
-            "outputs": [_tensor(spec) for spec in manifest.outputs],
-        }
+    async def tensors(name: str, number: str | None = None) -> dict[str, Any]:
+        return metadata(catalog.find(name, number).manifest, catalog.versions(name))
 
     @app.get("/v2/models/{name}/versions/{number}/ready", tags=["models"], summary="Whether a version answers")
     @app.get("/v2/models/{name}/ready", tags=["models"], summary="Whether a model answers; 503 when not")
@@ -209,24 +176,41 @@ def _add_model_routes(app: FastAPI, catalog: Catalog) -> None:
     async def manifest(name: str, number: str | None = None) -> Response:
         return Response(catalog.find(name, number).manifest.render(), media_type="application/json")
 
+    @app.get("/v2/models/{name}/versions/{number}/config", tags=["models"], summary="A version's configuration")
+    @app.get("/v2/models/{name}/config", tags=["models"], summary="A model's configuration, as Triton has it")
+    async def config(name: str, number: str | None = None) -> dict[str, Any]:
+        return configuration(catalog.find(name, number).manifest, max_rows)
+
+    @app.get("/v2/models/{name}/versions/{number}/stats", tags=["models"], summary="Counts and durations of a version")
+    @app.get("/v2/models/{name}/stats", tags=["models"], summary="Counts and durations of a model")
+    async def stats(name: str, number: str | None = None) -> dict[str, Any]:
+        model = catalog.find(name, number)
+        return {"model_stats": [statistics(model.manifest, model.stats)]}
+
 
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ForwardpassError)
     async def known(_: Request, error: ForwardpassError) -> Response:
-        return _response(error_reply(error))
+        return _response(error)
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:
         place = f"{request.method} {request.url.path}"
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = (error.headers or {}).get("Allow", "")
-            reply = error_reply(MethodError(f"{place}: this path takes {allowed or 'another method'}"))
-            return _response(reply._replace(headers=(("allow", allowed),) if allowed else ()))
-        return _response(error_reply(PathError(f"{place}: nothing answers here; /docs lists the paths")))
+            response = _response(MethodError(f"{place}: this path takes {allowed or 'another method'}"))
+            response.headers["allow"] = allowed
+            return response
+        return _response(PathError(f"{place}: nothing answers here; /docs lists the paths"))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: Exception) -> Response:
+        # Nobody reads it.
+        return Response()
 
     @app.exception_handler(Exception)
     async def unknown(_request: Request, _error: Exception) -> Response:
-        return _response(error_reply(InternalError("the server failed on this request; its log says why")))
+        return _response(InternalError("the server failed on this request; its log says why"))
 
 
 def _version_status(entry: IndexEntry) -> dict[str, Any]:
@@ -235,9 +219,6 @@ def _version_status(entry: IndexEntry) -> dict[str, Any]:
     return {"version": entry.version, "state": "AVAILABLE" if ready else "END", "status": status}
 
 
-def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
-
-
-def _response(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)
+def _response(error: ForwardpassError) -> Response:
+    made = write_error(error)
+    return Response(made.body, made.status, dict(made.headers))

@@ -2,26 +2,30 @@
 
 import asyncio
 import logging
-import os
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from service.batcher import Batcher
 from service.codec.oip import InferCodec
 from service.codec.rows import RowsCodec
-from service.codec.tensors import Array, Inputs
+from service.codec.tensors import Inputs
 from service.codec.words import Contexts, WordsCodec
 from service.config import Settings
 from service.errors import ModelError, NotReadyError, SettingsError, UnknownModelError, UnknownVersionError
+from service.loading import load
 from service.manifest import Golden, ModelManifest
 from service.metrics import Metrics, ModelStats
-from service.runtime import Runtime, require_provider
-from service.store import find_versions, open_version
+from service.plan import Plan, plan
+from service.ranges import Ranges
+from service.runtime import Arrays, Part, Runtime, join, require_provider, split, stack
+from service.store import find_models
 
 logger = logging.getLogger(__name__)
 
-INLINE_SECONDS = 0.0005
-"""A model whose largest batch takes less than this runs on the event loop: a hand-over to a thread costs more."""
+INLINE = {"inline": True, "thread": False, "auto": None}
+"""What the setting says to the batcher; None lets it decide by what a batch will cost."""
 
 
 class RowDialect(Protocol):
@@ -39,11 +43,27 @@ class ServedModel:
     """A version in service, with everything that a request to it needs."""
 
     manifest: ModelManifest
-    golden: Golden
+    golden: Golden | None
+    """None for an ONNX file alone."""
+    plan: Plan
     infer: InferCodec
-    rows: RowDialect
-    batcher: Batcher[tuple[Array, ...], tuple[Array, ...]]
+    rows: RowDialect | None
+    """None for a model that takes requests whole."""
+    batcher: Batcher[Arrays, Arrays]
     stats: ModelStats
+    notes: tuple[str, ...] = ()
+    """What is to be known of how it is served."""
+    refuses: Ranges | None = None
+    """The ranges outside of which values are refused, where the operator says so."""
+
+    @property
+    def max_batch(self) -> int:
+        """Most rows of a run."""
+        return self.plan.max_batch
+
+    def key(self, arrays: Arrays) -> Hashable:
+        """What the batcher is to take for the key of a request with these inputs."""
+        return self.plan.key(arrays)
 
 
 class IndexEntry(NamedTuple):
@@ -56,23 +76,28 @@ class IndexEntry(NamedTuple):
 
 
 class Catalog:
-    """The models of a folder, each in its latest version or, where the settings say so, in all.
+    """The models that lie at a path, each in its latest version or, where the settings say so, in all.
 
     A version that cannot be served stays out, with the reason in the log and the index, and the others are
-    served. Raises `SettingsError` where the folder holds no model at all.
+    served. Raises `SettingsError` where there is no model at all, or none of a name that a setting has.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        root = settings.models
-        if not os.path.isdir(root):  # noqa: PTH112  # which is false, not an error, for a name that is too long
-            raise SettingsError(f"models is {root}, which is no folder")
         require_provider(settings.provider)
+        try:
+            found = find_models(settings.models)
+        except ModelError as error:
+            raise SettingsError(f"models is {error.message}") from None
         self._settings = settings
         self._metrics = metrics
         first = -1 if settings.versions == "latest" else 0
-        self._selected = {name: [str(v) for v in versions[first:]] for name, versions in find_versions(root).items()}
-        if not self._selected:
-            raise SettingsError(f"models is {root}, which holds no folder <name>/<version>")
+        self._places = {
+            (name, str(version)): place
+            for name, versions in found.items()
+            for version, place in list(versions.items())[first:]
+        }
+        self._selected = {name: [version for own, version in self._places if own == name] for name in found}
+        self._refusing = _refusing(settings.refuse_outside, self.names)
         self._served: dict[tuple[str, str], ServedModel] = {}
         self._refused: dict[tuple[str, str], str] = {}
         metrics.ready = lambda: self.ready
@@ -94,9 +119,9 @@ class Catalog:
 
     def load(self, loop: asyncio.AbstractEventLoop) -> None:
         """Load every selected version, to be served on `loop`."""
-        for one in [(name, version) for name, versions in self._selected.items() for version in versions]:
+        for one, place in self._places.items():
             try:
-                self._served[one] = self._load(*one, loop)
+                self._served[one] = self._load(*one, place, loop)
             except ModelError as error:
                 self._refused[one] = error.message
                 logger.error("%s version %s is not served: %s", *one, error.message)  # noqa: TRY400  # it says all
@@ -129,65 +154,90 @@ class Catalog:
         return versions
 
     def index(self) -> list[IndexEntry]:
-        """Every selected version with its state."""
+        """Every selected version with its state, and what is to be known of it."""
         return [entry for name in self._selected for entry in self.entries(name)]
 
     def entries(self, name: str) -> list[IndexEntry]:
         """The selected versions of a model with their states; raises `UnknownModelError`."""
-        return [
-            IndexEntry(
-                name,
-                version,
-                "READY" if (name, version) in self._served else "UNAVAILABLE",
-                self._refused.get((name, version), ""),
-            )
-            for version in self.versions(name)
-        ]
+        return [self._entry(name, version) for version in self.versions(name)]
 
     async def close(self) -> None:
         """Answer what waits, refuse what comes."""
         await asyncio.gather(*(model.batcher.close() for model in self._served.values()))
 
-    def _load(self, name: str, version: str, loop: asyncio.AbstractEventLoop) -> ServedModel:
+    def _entry(self, name: str, version: str) -> IndexEntry:
+        model = self._served.get((name, version))
+        if model is None:
+            return IndexEntry(name, version, "UNAVAILABLE", self._refused.get((name, version), ""))
+        return IndexEntry(name, version, "READY", "; ".join(model.notes))
+
+    def _load(self, name: str, version: str, place: Path, loop: asyncio.AbstractEventLoop) -> ServedModel:
         settings = self._settings
-        stored = open_version(settings.models / name / version)
-        runtime = Runtime(
-            stored.graph,
-            stored.manifest,
-            stored.golden,
-            stored.graph_path,
-            provider=settings.provider,
-            threads=settings.threads,
-        )
-        # Whoever shares a batch changes nobody's answer: a model of which that is not so computes row by row.
-        max_batch = settings.max_batch
-        if not runtime.keeps_rows_apart(max_batch):
-            max_batch = 1
-            logger.warning("%s version %s is computed row by row: in a batch its answers differ", name, version)
-        seconds = runtime.seconds_for(max_batch)
+        loaded = load(place, name, provider=settings.provider, threads=settings.threads)
+        decided = plan(loaded, settings.max_batch, settings.dependent_rows)
+        manifest, notes = loaded.manifest, loaded.notes + decided.notes
+        ranges = Ranges.of(manifest)
+        if name in self._refusing and ranges is None and settings.refuse_outside != "all":
+            notes += ("it knows no ranges that training saw, so it refuses no value outside them",)
         stats = self._metrics.model(name, int(version))
-        inline = seconds < INLINE_SECONDS if settings.execution == "auto" else settings.execution == "inline"
-        batcher: Batcher[tuple[Array, ...], tuple[Array, ...]] = Batcher(
-            runtime.run_batch,
-            runtime.join,
+        batcher: Batcher[Arrays, Arrays] = Batcher(
+            (_whole if manifest.batching == "none" else _rows)(loaded.runtime, ranges, stats),
+            join,
             stats,
             loop,
-            max_batch=max_batch,
+            max_batch=decided.max_batch,
             max_queue=settings.max_queue,
-            batch_seconds=seconds,
-            inline=inline,
+            max_queue_bytes=settings.max_queue_bytes,
+            cost=decided.curve.seconds,
+            inline=INLINE[settings.execution],
         )
         stats.queue_rows = lambda: batcher.waiting_rows
-        logger.info(
-            "%s version %s is ready: %d rows in %.0f µs, %s",
-            name,
-            version,
-            max_batch,
-            seconds * 1e6,
-            "on the event loop" if inline else "on a thread of its own",
-        )
-        manifest = stored.manifest
+        for note in notes:
+            logger.warning("%s version %s: %s", name, version, note)
+        seconds = decided.curve.seconds(decided.max_batch)
+        logger.info("%s version %s is ready: %d rows in %.0f µs", name, version, decided.max_batch, seconds * 1e6)
         # No request may have more rows than may wait: so none is refused for ever.
         infer = InferCodec(manifest, settings.max_queue)
-        rows = (WordsCodec if manifest.kind == "next_word" else RowsCodec)(manifest, settings.max_queue)
-        return ServedModel(manifest, stored.golden, infer, rows, batcher, stats)
+        rows = None
+        if manifest.batching == "rows":
+            rows = (WordsCodec if manifest.kind == "next_word" else RowsCodec)(manifest, settings.max_queue)
+        refuses = ranges if name in self._refusing else None
+        return ServedModel(manifest, loaded.golden, decided, infer, rows, batcher, stats, notes, refuses)
+
+
+def _refusing(setting: str, names: Sequence[str]) -> set[str]:
+    """The models that refuse values outside the range of training; raises `SettingsError` for a name of none."""
+    if setting in ("all", "none"):
+        return set(names) if setting == "all" else set()
+    wanted = [name.strip() for name in setting.split(",") if name.strip()]
+    for name in wanted:
+        if name not in names:
+            raise SettingsError(f"refuse_outside names {name!r}, which is no model: the models are {', '.join(names)}")
+    return set(wanted)
+
+
+def _rows(runtime: Runtime, ranges: Ranges | None, stats: ModelStats) -> Callable[[Sequence[Part]], list[Arrays]]:
+    """A function that computes the rows of several requests in one run, and counts the values that are outside."""
+
+    def run(parts: Sequence[Part]) -> list[Arrays]:
+        arrays = stack(parts)
+        outputs = runtime.run_batch(arrays)
+        if ranges is not None:
+            ranges.count(arrays, stats.outside)
+        return split(outputs, parts)
+
+    return run
+
+
+def _whole(runtime: Runtime, ranges: Ranges | None, stats: ModelStats) -> Callable[[Sequence[Part]], list[Arrays]]:
+    """The same for a model that takes each request in a run of its own."""
+
+    def run(parts: Sequence[Part]) -> list[Arrays]:
+        results = []
+        for arrays, _, _ in parts:
+            results.append(runtime.run(arrays))
+            if ranges is not None:
+                ranges.count(arrays, stats.outside)
+        return results
+
+    return run

@@ -28,7 +28,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on; 0 takes a free one.")
-    models: Path = Field(Path("models"), description="Folder with the models, `<name>/<version>/` each.")
+    models: Path = Field(
+        Path("models"), description="Folder with the models, `<name>/<version>/` each or ONNX files; or one such file."
+    )
     versions: Literal["latest", "all"] = Field("latest", description="Which versions of a model are served.")
     provider: Literal["cpu", "cuda"] = Field("cpu", description="What computes: onnxruntime's CPU or CUDA provider.")
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Threads that one run of a model may use.")
@@ -36,12 +38,27 @@ class Settings(BaseSettings):
         "auto",
         description="Where batches run: on the event loop, on a thread per model, or as measured at start.",
     )
-    max_batch: Annotated[int, Field(ge=1, le=65536)] = Field(256, description="Most rows of one batch.")
+    max_batch: Annotated[int, Field(ge=1, le=65536)] = Field(
+        256, description="Most rows of one batch; fewer where larger ones compute no more rows a second."
+    )
     max_queue: Annotated[int, Field(ge=1, le=2**20)] = Field(
         8192, description="Most rows that wait for one model, and most rows of one request."
     )
+    max_queue_bytes: Annotated[int, Field(ge=1, le=2**40)] = Field(
+        256 * 1024 * 1024, description="Most bytes that wait for one model."
+    )
     max_body: Annotated[int, Field(ge=1, le=2**31)] = Field(
         16 * 1024 * 1024, description="Most bytes of a request's body."
+    )
+    dependent_rows: Literal["alone", "request", "mixed"] = Field(
+        "alone",
+        description="What is computed together in a model of which a batch changes the answers: no two rows, the "
+        "rows of one request, or any.",
+    )
+    refuse_outside: str = Field(
+        "none",
+        description="Models that refuse feature values outside the range that training saw: names with commas "
+        "between them, `all`, or `none`.",
     )
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
         30, description="Seconds that requests in flight may take to end after SIGTERM."

@@ -4,6 +4,7 @@ Every class carries its stable `code` and the HTTP `status` it has as a reply, a
 how an error is sent. The README lists those that a caller can get.
 """
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -36,6 +37,16 @@ class ForwardpassError(Exception):
         super().__init__(message)
         self.message = message
         self.faults = tuple(faults)
+
+    def forget(self) -> Self:
+        """The error without the frames that it came through, which would keep all that they know alive with it."""
+        one: BaseException | None = self
+        while one is not None:
+            traceback.clear_frames(one.__traceback__)
+            before = one.__context__
+            one.__traceback__ = one.__context__ = one.__cause__ = None
+            one = before
+        return self
 
 
 # Starting up
@@ -149,6 +160,12 @@ class EncodingError(RequestError):
     status = 415
 
 
+class CompressionError(RequestError):
+    """The body is not what its content encoding says, or ends too early."""
+
+    code = "invalid_compression"
+
+
 class JsonError(RequestError):
     """The body is not JSON."""
 
@@ -203,6 +220,12 @@ class ElementError(RequestError):
     code = "invalid_value"
 
 
+class RangeError(RequestError):
+    """A feature's value is outside the range that training saw, and the operator has such values refused."""
+
+    code = "out_of_range"
+
+
 class UnavailableError(ForwardpassError):
     """The server cannot answer now; the same request may succeed after `retry_after` seconds."""
 
@@ -230,6 +253,13 @@ class DrainingError(UnavailableError):
     """The model is being taken out of service, or the server is stopping."""
 
     code = "draining"
+
+
+class DeadlineError(ForwardpassError):
+    """The request's own time limit passed, or was certain to pass, before it was computed."""
+
+    code = "deadline_exceeded"
+    status = 504
 
 
 class ComputeError(ForwardpassError):

@@ -3,7 +3,8 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from time import time
+from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -34,7 +35,9 @@ SECONDS = (
 )
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-OUTCOMES = ("ok", "invalid", "refused", "failed", "cancelled")
+Outcome = Literal["ok", "invalid", "refused", "expired", "failed", "cancelled"]
+"""How a request ended: answered; refused for what it contains, for want of room or of a model that is ready; too late
+for its own time limit; by a failure of the model or of the server; let go by its client."""
 
 
 class Histogram:
@@ -52,6 +55,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    @property
+    def count(self) -> int:
+        """How many were observed."""
+        return sum(self.counts)
+
     def cumulative(self) -> list[tuple[str, float]]:
         """The buckets as Prometheus has them: by upper bound, each with all that is below it."""
         count, buckets = 0, []
@@ -65,10 +73,12 @@ class ModelStats:
     """The numbers of one version of one model; written on the event loop only."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str]] = Counter()
+        self.requests: Counter[tuple[str, Outcome]] = Counter()
         """Ended requests by protocol and outcome."""
         self.invalid: Counter[str] = Counter()
         """Requests refused for their content, by error code."""
+        self.outside: Counter[str] = Counter()
+        """Values outside the range that training saw, by feature; written where batches are computed."""
         self.in_flight = 0
         self.duration = Histogram(SECONDS)
         self.decode = Histogram(SECONDS)
@@ -78,15 +88,29 @@ class ModelStats:
         self.batch_rows = Histogram(ROWS)
         self.queue_rows: Callable[[], int] = lambda: 0
 
-    def end(self, protocol: str, outcome: str) -> None:
+        self.failed_seconds = 0.0
+        """What the requests took that were not answered, from their first byte decoded to their error."""
+        self.batches: dict[int, tuple[int, float]] = {}
+        """For each number of rows, how many batches had it and the seconds they took together."""
+        self.last_batch = 0.0
+        """When a batch was last computed, in seconds since 1970."""
+
+    def end(self, protocol: str, outcome: Outcome) -> None:
         """Count the end of a request in flight."""
         self.in_flight -= 1
         self.requests[protocol, outcome] += 1
+
+    def ended(self, *outcomes: Outcome) -> int:
+        """How many requests ended in one of these ways."""
+        return sum(count for (_, outcome), count in self.requests.items() if outcome in outcomes)
 
     def count_batch(self, rows: int, seconds: float) -> None:
         """Count one batch that was computed."""
         self.batch_rows.observe(rows)
         self.compute.observe(seconds)
+        count, total = self.batches.get(rows, (0, 0.0))
+        self.batches[rows] = (count + 1, total + seconds)
+        self.last_batch = time()
 
 
 class Version(NamedTuple):
@@ -140,6 +164,11 @@ class _Families(Collector):
             "Prediction requests refused for what they contain, by error code.",
             labels=["model", "version", "code"],
         )
+        outside = CounterMetricFamily(
+            "forwardpass_out_of_range_values",
+            "Feature values outside the range that training saw.",
+            labels=["model", "version", "feature"],
+        )
         unrouted = CounterMetricFamily(
             "forwardpass_unrouted_requests",
             "Prediction requests for a model that is unknown or not ready, by error code.",
@@ -150,9 +179,12 @@ class _Families(Collector):
                 requests.add_metric([*version, protocol, outcome], count)
             for code, count in stats.invalid.items():
                 invalid.add_metric([*version, code], count)
+            # A copy, since a model's own thread may meet another feature meanwhile.
+            for feature, count in list(stats.outside.items()):
+                outside.add_metric([*version, feature], count)
         for code, count in self._metrics.unrouted.items():
             unrouted.add_metric([code], count)
-        return requests, invalid, unrouted
+        return requests, invalid, outside, unrouted
 
     def _durations(self) -> Iterable[Metric]:
         total = HistogramMetricFamily(

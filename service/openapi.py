@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from service.codec.tensors import element_type
-from service.codec.words import NEXT_WORDS
-from service.manifest import VARIABLE, Golden, ModelManifest, TensorSpec
+from service.codec.tensors import element_type, limits
+from service.codec.words import LONGEST_CONTEXT, NEXT_WORDS
+from service.manifest import VARIABLE, Datatype, Golden, ModelManifest, TensorSpec
 
 Schema = dict[str, Any]
 
-_JSON_TYPES = {bool: "boolean", int: "integer", float: "number"}
+_JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_ZEROS = {bool: False, int: 0, float: 0.0, str: ""}
 _EXAMPLE_ROWS = 2
 
 _TEXT: Schema = {"type": "string"}
@@ -28,7 +29,7 @@ _ERROR: Schema = {
         "retry_after_ms": {"type": "integer", "minimum": 0},
     },
 }
-_ERRORS: Schema = {
+ERRORS: Schema = {
     "4XX": {
         "description": "The request cannot be answered as it stands.",
         "content": {"application/json": {"schema": _ERROR}},
@@ -38,23 +39,33 @@ _ERRORS: Schema = {
         "content": {"application/json": {"schema": _ERROR}},
     },
 }
+"""The replies that every path can give in place of its own."""
+
+_ROUNDED: dict[Datatype, float] = {"FP16": 65520.0, "FP32": 2.0**128 - 2.0**103}
+"""The least number that is rounded to infinity: below it, and above its negative, numbers fit their datatype."""
 
 
-def prediction_paths(models: Iterable[tuple[ModelManifest, Golden]]) -> Schema:
-    """Two paths for each model, version 1 and version 2, with their schemas and an example that works."""
+def prediction_paths(models: Iterable[tuple[ModelManifest, Golden | None]], max_rows: int) -> Schema:
+    """The paths of each model, by version 1 and version 2, with their schemas and an example that works.
+
+    A request has at most `max_rows` rows. A model without golden rows has an example of zeros.
+    """
     paths: Schema = {}
     for manifest, golden in models:
-        paths[f"/v1/models/{manifest.name}:predict"] = {"post": _predict(manifest, golden)}
+        if manifest.batching == "rows" and not any(
+            spec.datatype == "BF16" for spec in manifest.inputs + manifest.outputs
+        ):
+            paths[f"/v1/models/{manifest.name}:predict"] = {"post": _predict(manifest, golden, max_rows)}
         paths[f"/v2/models/{manifest.name}/infer"] = {"post": _infer(manifest, golden)}
     return paths
 
 
-def _predict(manifest: ModelManifest, golden: Golden) -> Schema:
+def _predict(manifest: ModelManifest, golden: Golden | None, max_rows: int) -> Schema:
     rows = _rows(manifest.inputs)
     request = {
         "type": "object",
         "required": ["instances"],
-        "properties": {"instances": {"type": "array", "minItems": 1, "items": rows}},
+        "properties": {"instances": {"type": "array", "minItems": 1, "maxItems": max_rows, "items": rows}},
         "example": {"instances": _example_rows(manifest, golden)},
     }
     reply = {
@@ -65,23 +76,28 @@ def _predict(manifest: ModelManifest, golden: Golden) -> Schema:
     return _operation(manifest, "predict", "Predict, one instance a row", request, reply)
 
 
-def _infer(manifest: ModelManifest, golden: Golden) -> Schema:
+def _infer(manifest: ModelManifest, golden: Golden | None) -> Schema:
+    parameters = {"type": ["object", "null"], "description": "Those of the protocol; unknown ones are passed over."}
+    wanted = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"enum": [spec.name for spec in manifest.outputs]}, "parameters": parameters},
+    }
     request = {
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": _TEXT,
-            "inputs": {"type": "array", "minItems": len(manifest.inputs), "items": _tensor(manifest.inputs)},
-            "outputs": {
+            "id": {"type": ["string", "null"]},
+            "parameters": parameters,
+            "inputs": {
                 "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["name"],
-                    "properties": {"name": {"enum": [spec.name for spec in manifest.outputs]}},
-                },
+                "minItems": len(manifest.inputs),
+                "maxItems": len(manifest.inputs),
+                "items": _tensor(manifest.inputs),
             },
+            "outputs": {"type": ["array", "null"], "items": wanted},
         },
-        "example": {"inputs": [_example_tensor(spec, golden) for spec in manifest.inputs]},
+        "example": {"inputs": [_example_tensor(manifest, spec, golden) for spec in manifest.inputs]},
     }
     reply = {
         "type": "object",
@@ -105,7 +121,7 @@ def _operation(manifest: ModelManifest, verb: str, summary: str, request: Schema
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": {
             "200": {"description": "The predictions.", "content": {"application/json": {"schema": reply}}},
-            **_ERRORS,
+            **ERRORS,
         },
     }
 
@@ -113,7 +129,7 @@ def _operation(manifest: ModelManifest, verb: str, summary: str, request: Schema
 def _rows(specs: tuple[TensorSpec, ...]) -> Schema:
     """An instance: the row itself or its named features for one input, an object of rows for several."""
     if specs[0].vocabulary is not None:
-        return _object({"context": {"type": "array", "minItems": 1, "items": _TEXT}})
+        return _object({"context": {"type": "array", "minItems": 1, "maxItems": LONGEST_CONTEXT, "items": _TEXT}})
     if len(specs) > 1:
         return _object({spec.name: _nested(spec, spec.row_shape) for spec in specs})
     (spec,) = specs
@@ -143,13 +159,13 @@ def _prediction(manifest: ModelManifest) -> Schema:
         properties[spec.name] = _value(spec)
         if spec.labels is not None and label is not None:
             if len(spec.labels) == spec.shape[-1]:
-                properties[spec.name] = _object({name: _nested(spec, ()) for name in spec.labels})
+                properties[spec.name] = _object({name: _answered(spec, ()) for name in spec.labels})
             properties[label] = {"enum": list(spec.labels)}
     return _object(properties)
 
 
 def _value(spec: TensorSpec) -> Schema:
-    return _nested(spec, () if spec.row_shape == (1,) else spec.row_shape)
+    return _answered(spec, () if spec.row_shape == (1,) else spec.row_shape)
 
 
 def _object(properties: Schema) -> Schema:
@@ -162,12 +178,26 @@ def _object(properties: Schema) -> Schema:
 
 
 def _nested(spec: TensorSpec, shape: tuple[int, ...]) -> Schema:
+    """The schema of what a request has at this shape: (nested) lists of elements that fit the tensor."""
     if not shape:
-        return {"type": _JSON_TYPES[element_type(spec.datatype)]}
-    schema: Schema = {"type": "array", "items": _nested(spec, shape[1:])}
-    if shape[0] != VARIABLE:
-        schema |= {"minItems": shape[0], "maxItems": shape[0]}
-    return schema
+        schema: Schema = {"type": _JSON_TYPES[element_type(spec.datatype)]}
+        if bounds := limits(spec):
+            schema |= {"minimum": bounds[0], "maximum": bounds[1]}
+        elif edge := _ROUNDED.get(spec.datatype):
+            schema |= {"exclusiveMinimum": -edge, "exclusiveMaximum": edge}
+        return schema
+    schema = {"type": "array", "items": _nested(spec, shape[1:])}
+    if shape[0] == VARIABLE:
+        return schema | {"minItems": 1}
+    return schema | {"minItems": shape[0], "maxItems": shape[0]}
+
+
+def _answered(spec: TensorSpec, shape: tuple[int, ...]) -> Schema:
+    """The schema of what a reply has at this shape: a number that is not finite is null there."""
+    if shape:
+        return {"type": "array", "items": _answered(spec, shape[1:])}
+    name = _JSON_TYPES[element_type(spec.datatype)]
+    return {"type": [name, "null"] if name == "number" else name}
 
 
 def _tensor(specs: tuple[TensorSpec, ...]) -> Schema:
@@ -184,22 +214,33 @@ def _tensor(specs: tuple[TensorSpec, ...]) -> Schema:
     }
 
 
-def _example_rows(manifest: ModelManifest, golden: Golden) -> list[Any]:
+def _example_rows(manifest: ModelManifest, golden: Golden | None) -> list[Any]:
+    columns = [_example(manifest, spec, golden) for spec in manifest.inputs]
     words = manifest.inputs[0].vocabulary
     if words is not None:
-        ids = golden.inputs[manifest.inputs[0].name][:_EXAMPLE_ROWS]
-        return [{"context": [words[one] for one in row]} for row in ids]
-    if len(manifest.inputs) == 1:
-        return golden.inputs[manifest.inputs[0].name][:_EXAMPLE_ROWS]
+        return [{"context": [words[one] for one in row]} for row in columns[0]]
+    if len(columns) == 1:
+        return list(columns[0])
     names = [spec.name for spec in manifest.inputs]
-    columns = [golden.inputs[name][:_EXAMPLE_ROWS] for name in names]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _example_tensor(spec: TensorSpec, golden: Golden) -> Schema:
-    rows = golden.inputs[spec.name][:_EXAMPLE_ROWS]
-    shape = _shape_of(rows)
-    return {"name": spec.name, "shape": shape, "datatype": spec.datatype, "data": rows}
+def _example_tensor(manifest: ModelManifest, spec: TensorSpec, golden: Golden | None) -> Schema:
+    data = _example(manifest, spec, golden)
+    return {"name": spec.name, "shape": _shape_of(data), "datatype": spec.datatype, "data": data}
+
+
+def _example(manifest: ModelManifest, spec: TensorSpec, golden: Golden | None) -> Any:  # noqa: ANN401  # nested lists
+    """What an input can be: some known rows, or where none are known one of zeros."""
+    if golden is None:
+        return _zeros(spec, spec.shape)
+    return golden.inputs[spec.name][: _EXAMPLE_ROWS if manifest.batching == "rows" else None]
+
+
+def _zeros(spec: TensorSpec, shape: tuple[int, ...]) -> Any:  # noqa: ANN401  # nested lists, or an element
+    if not shape:
+        return _ZEROS[element_type(spec.datatype)]
+    return [_zeros(spec, shape[1:])] * (1 if shape[0] == VARIABLE else shape[0])
 
 
 def _shape_of(values: Any) -> list[int]:  # noqa: ANN401  # nested lists

@@ -1,21 +1,28 @@
-"""One prediction: a request as a value in, a reply as a value out. It knows neither sockets nor a framework."""
+"""One prediction: a request as a value in, a reply as a value out. It knows neither sockets nor HTTP."""
 
 import logging
-import math
-import re
-from asyncio import CancelledError, Future, gather
-from dataclasses import asdict
+from asyncio import Future, gather
+from itertools import islice
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
-import msgspec
-
-from service.catalog import Catalog, ServedModel
+from service.catalog import Catalog, RowDialect, ServedModel
 from service.codec.oip import InferRequest
 from service.codec.tensors import Array, Inputs
 from service.codec.words import Contexts
-from service.errors import BinaryError, EncodingError, ForwardpassError, InternalError, RequestError, UnavailableError
-from service.metrics import Metrics, ModelStats
+from service.errors import (
+    MAX_FAULTS,
+    DeadlineError,
+    ForwardpassError,
+    InternalError,
+    RangeError,
+    RequestError,
+    UnavailableError,
+    UnsupportedError,
+    merge,
+)
+from service.metrics import Metrics, ModelStats, Outcome
+from service.ranges import Ranges
 
 logger = logging.getLogger(__name__)
 
@@ -24,32 +31,25 @@ Protocol = Literal["v1", "v2"]
 Request = InferRequest | Inputs | Contexts
 """A valid request, as the codec of its protocol and model decodes it."""
 
-JSON_TYPE = "application/json"
-BINARY_TYPE = "application/octet-stream"
-JSON_LENGTH_HEADER = "inference-header-content-length"
-
-_LENGTH = re.compile(r"[0-9]{1,18}")
-
 
 class Call(NamedTuple):
-    """A request to predict, as a transport has read it."""
+    """A request to predict, as a wire has read it."""
 
     protocol: Protocol
     model: str
     version: str | None
     body: bytes
-    content_encoding: str | None = None
-    json_length: str | None = None
-    """The header `Inference-Header-Content-Length`, as it came."""
+    json_length: int | None = None
+    """How much of a body of version 2 is JSON, where raw tensors follow; 0 for a body that is one raw tensor."""
 
 
 class Reply(NamedTuple):
-    """What a transport sends back."""
+    """What a wire sends back: the body of the call's protocol, or the error that is there in its place."""
 
-    status: int
-    body: bytes
-    media_type: str = JSON_TYPE
-    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    json_length: int | None = None
+    """How much of the body is JSON, where raw tensors follow."""
+    error: ForwardpassError | None = None
 
 
 class Pending:
@@ -79,7 +79,7 @@ class Pending:
             computed = perf_counter()
             reply = _encode(self._model, self._request, outputs)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
-            return _failure(stats, self._protocol, error)
+            return _failure(stats, self._protocol, self._began, error)
         ended = perf_counter()
         stats.encode.observe(ended - computed)
         stats.duration.observe(ended - self._began)
@@ -88,7 +88,9 @@ class Pending:
 
     def abandon(self) -> None:
         """Let go of a request that nobody waits for any more; instead of `finish`."""
-        self.future.cancel()
+        if not self.future.cancel() and not self.future.cancelled():
+            # Looked at, so that an error that nobody waits for is no news to asyncio.
+            self.future.exception()
         self._model.stats.end(self._protocol, "cancelled")
 
 
@@ -99,102 +101,105 @@ class Predictor:
         self._catalog = catalog
         self._metrics = metrics
 
-    async def answer(self, call: Call) -> Reply:
-        """The reply to a request; whatever is wrong with it, with the model or with the server is a reply too."""
-        begun = self.begin(call)
-        if isinstance(begun, Reply):
-            return begun
-        try:
-            await begun.future
-        except CancelledError:
-            begun.abandon()
-            raise
-        except Exception:  # noqa: BLE001, S110  # `finish` tells it
-            pass
-        return begun.finish()
-
     def begin(self, call: Call) -> Reply | Pending:
-        """Decode a request and queue its rows; a reply at once where it cannot be."""
+        """Decode a request and queue its rows; a reply at once where it cannot be.
+
+        Whatever is wrong with the request, the model or the server is a reply too: nothing is raised.
+        """
+        began = perf_counter()
         try:
             model = self._catalog.find(call.model, call.version)
         except ForwardpassError as error:
             self._metrics.unrouted[error.code] += 1
-            return error_reply(error)
-        began = perf_counter()
+            return Reply(error=error.forget())
         model.stats.in_flight += 1
         try:
             request = _decode(model, call)
             model.stats.decode.observe(perf_counter() - began)
-            future = _submit(model, request)
+            future = _submit(model, request, began)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
-            return _failure(model.stats, call.protocol, error)
+            return _failure(model.stats, call.protocol, began, error)
         return Pending(model, call.protocol, request, future, began)
 
 
-def error_reply(error: ForwardpassError) -> Reply:
-    """The reply that tells a caller of an error, in the form of both protocols."""
-    content: dict[str, object] = {"error": error.message, "code": error.code}
-    if error.faults:
-        content["faults"] = [asdict(fault) for fault in error.faults]
-    headers: tuple[tuple[str, str], ...] = ()
-    if isinstance(error, UnavailableError):
-        content["retry_after_ms"] = math.ceil(error.retry_after * 1000)
-        headers = (("retry-after", str(max(1, math.ceil(error.retry_after)))),)
-    return Reply(error.status, msgspec.json.encode(content), headers=headers)
-
-
 def _decode(model: ServedModel, call: Call) -> Request:
-    if call.content_encoding and call.content_encoding.lower() != "identity":
-        raise EncodingError(f"the body is encoded as {call.content_encoding!r}: send it as it is")
-    if call.protocol == "v1":
-        return model.rows.decode(call.body)
-    if call.json_length is None:
-        return model.infer.decode(call.body)
-    if not _LENGTH.fullmatch(call.json_length):
-        raise BinaryError(
-            f"the header Inference-Header-Content-Length is {call.json_length[:40]!r}, which is no length"
+    if call.protocol == "v2":
+        request: Request = model.infer.decode(call.body, call.json_length)
+    elif model.rows is None:
+        raise UnsupportedError(
+            f"{call.model} has no batch dimension, so it takes no rows: ask it by version 2, "
+            f"POST /v2/models/{call.model}/infer"
         )
-    return model.infer.decode(call.body, int(call.json_length))
+    else:
+        request = model.rows.decode(call.body)
+    if model.refuses is not None:
+        _refuse_outside(model.refuses, request, call.protocol)
+    return request
 
 
-def _submit(model: ServedModel, request: Request) -> "Future[Any]":
+def _refuse_outside(ranges: Ranges, request: Request, protocol: Protocol) -> None:
+    """Raise where a feature's value lies outside the range that training saw."""
+    outside = (one for group in _groups(request) for one in ranges.outside(group.arrays))
+    found = [
+        RangeError.at(
+            f"/instances/{one.row}" if protocol == "v1" else "/inputs",
+            expected=f"{one.feature} from {one.minimum} to {one.maximum}",
+            got=f"{one.value}" if protocol == "v1" else f"{one.value} in row {one.row} of {one.input}",
+            hint="training saw no such value",
+        )
+        for one in islice(outside, MAX_FAULTS)
+    ]
+    if found:
+        raise merge(found)
+
+
+def _groups(request: Request) -> tuple[Inputs, ...]:
+    """What of a request can be computed together: all of it, but for contexts of several lengths."""
+    if isinstance(request, Contexts):
+        return request.groups
+    return (request if isinstance(request, Inputs) else request.inputs,)
+
+
+def _submit(model: ServedModel, request: Request, began: float) -> "Future[Any]":
     """Queue a request's rows; the future has its outputs, of contexts those of each group."""
-    if not isinstance(request, Contexts):
-        return _submit_group(model, request if isinstance(request, Inputs) else request.inputs)
+    timeout = request.timeout if isinstance(request, InferRequest) else None
+    deadline = None if timeout is None else began + timeout
     futures: list[Future[tuple[Array, ...]]] = []
     try:
-        futures.extend(_submit_group(model, group) for group in request.groups)
+        for group in _groups(request):
+            key = model.key(group.arrays)
+            futures.append(model.batcher.submit(group.arrays, group.rows, key, size=group.size, deadline=deadline))
     except ForwardpassError:
         # All or none of a request is computed.
         for future in futures:
             future.cancel()
         raise
-    return gather(*futures)
-
-
-def _submit_group(model: ServedModel, inputs: Inputs) -> "Future[tuple[Array, ...]]":
-    key = tuple(array.shape[1:] for array in inputs.arrays)
-    return model.batcher.submit(inputs.arrays, inputs.rows, key)
+    return gather(*futures) if isinstance(request, Contexts) else futures[0]
 
 
 def _encode(model: ServedModel, request: Request, outputs: Any) -> Reply:  # noqa: ANN401  # as `_submit` says
-    if isinstance(request, Inputs | Contexts):
-        return Reply(200, model.rows.encode(request, outputs))
-    body, json_length = model.infer.encode(request, outputs)
-    if json_length is None:
-        return Reply(200, body)
-    return Reply(200, body, BINARY_TYPE, ((JSON_LENGTH_HEADER, str(json_length)),))
+    if isinstance(request, InferRequest):
+        return Reply(*model.infer.encode(request, outputs))
+    # It decoded this request, so it is there.
+    return Reply(cast("RowDialect", model.rows).encode(request, outputs))
 
 
-def _failure(stats: ModelStats, protocol: Protocol, error: Exception) -> Reply:
+def _failure(stats: ModelStats, protocol: Protocol, began: float, error: Exception) -> Reply:
     """The reply to a request that failed, counted."""
     if not isinstance(error, ForwardpassError):
         logger.error("the server failed on a request", exc_info=error)
         error = InternalError("the server failed on this request; its log says why")
     if isinstance(error, RequestError):
-        outcome = "invalid"
         stats.invalid[error.code] += 1
-    else:
-        outcome = "refused" if isinstance(error, UnavailableError) else "failed"
-    stats.end(protocol, outcome)
-    return error_reply(error)
+    stats.failed_seconds += perf_counter() - began
+    stats.end(protocol, _outcome(error))
+    # The frames hold the request's body, which is large where it is refused for that.
+    return Reply(error=error.forget())
+
+
+def _outcome(error: ForwardpassError) -> Outcome:
+    if isinstance(error, RequestError):
+        return "invalid"
+    if isinstance(error, UnavailableError):
+        return "refused"
+    return "expired" if isinstance(error, DeadlineError) else "failed"

@@ -1,15 +1,16 @@
 """An onnxruntime session: the only place that knows onnxruntime."""
 
-import json
+import ctypes
 import os
-from collections.abc import Mapping, Sequence
-from time import perf_counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from service.codec.tensors import DTYPES, Array
-from service.errors import ComputeError, GoldenError, GraphError, SettingsError
-from service.manifest import GOLDEN_TOLERANCE, VARIABLE, Datatype, Golden, ModelManifest, TensorSpec
+from service.errors import ComputeError, GraphError, SettingsError
+from service.manifest import Datatype
 
 # Read by onnxruntime when it is imported: its Linux wheels report their use to their maker otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -17,6 +18,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 Arrays = tuple[Array, ...]
+
+Part = tuple[Arrays, int, int]
+"""Arrays, the first of their rows that is meant, and the one after the last."""
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -33,139 +37,103 @@ _DATATYPES: dict[str, Datatype] = {
     "tensor(float16)": "FP16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
+    "tensor(bfloat16)": "BF16",
+    "tensor(string)": "BYTES",
 }
 
-_TIMED_RUNS = 5
-_TRIED_BATCHES = (2, 7, 64)
+_ONNX_BFLOAT16 = 16
+
+
+class Tensor(NamedTuple):
+    """An input or output as the graph declares it. A length is a number, a symbol, or None where nothing is said."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int | str | None, ...]
 
 
 class Runtime:
-    """A loaded graph that computes batches, proven on the model's golden rows where it has any.
+    """A loaded graph that computes.
 
-    `graph` is the bytes of an ONNX file, `where` names it in errors. `threads` is how many a run may use; they
-    do not spin while they wait. Raises `GraphError` for a graph that does not load or whose inputs and outputs
-    are not the manifest's, `GoldenError` for other answers than the recorded ones, and `SettingsError` for a
-    provider that this installation of onnxruntime lacks.
+    `graph` is an ONNX file or its bytes; only a file has beside it the weights that some graphs keep in another.
+    `where` names it in errors. `threads` is how many a run may use; they do not spin while they wait. `inputs` and
+    `outputs` are the tensors of a run: a weight that could be given too is none. Raises `GraphError` for a graph
+    that does not load or has a tensor that no request could carry, and `SettingsError` for a provider that this
+    installation of onnxruntime lacks.
     """
 
-    def __init__(  # noqa: PLR0913  # a model's three parts, and how to run it
-        self,
-        graph: bytes,
-        manifest: ModelManifest,
-        golden: Golden | None,
-        where: str,
-        *,
-        provider: str = "cpu",
-        threads: int = 1,
-    ) -> None:
+    def __init__(self, graph: bytes | Path, where: str, *, provider: str = "cpu", threads: int = 1) -> None:
         self._session = _open_session(graph, where, provider, threads)
-        self._where = where
-        self._inputs = [spec.name for spec in manifest.inputs]
-        self._outputs = [spec.name for spec in manifest.outputs]
-        _compare(self._session.get_inputs(), manifest.inputs, f"{where}: input")
-        _compare(self._session.get_outputs(), manifest.outputs, f"{where}: output")
-        if golden is None:
-            self._sample = tuple(_one_row(spec) for spec in manifest.inputs)
-        else:
-            self._sample = _golden_arrays(manifest.inputs, golden.inputs, where)
-            _agree(manifest.outputs, self._prove(self._sample), golden, where)
+        self.where = where
+        self.inputs = tuple(_tensor(node, where) for node in self._session.get_inputs())
+        self.outputs = tuple(_tensor(node, where) for node in self._session.get_outputs())
+        self._input_names = [tensor.name for tensor in self.inputs]
+        self._output_names = [tensor.name for tensor in self.outputs]
+        datatypes = {tensor.datatype for tensor in self.inputs + self.outputs}
+        self._binds = "BF16" in datatypes
+        if self._binds and "BYTES" in datatypes:
+            raise GraphError(f"{where}: it has strings beside BF16, which onnxruntime takes only apart")
 
     def run(self, arrays: Arrays) -> Arrays:
-        """The outputs for the inputs, both in the manifest's order. Raises `ComputeError` where onnxruntime fails."""
+        """The outputs for the inputs, both in the graph's order. Raises `ComputeError` where onnxruntime fails."""
         try:
-            outputs: list[Array] = self._session.run(self._outputs, dict(zip(self._inputs, arrays, strict=True)))
+            if self._binds:
+                return self._run_bound(arrays)
+            outputs: list[Array] = self._session.run(
+                self._output_names, dict(zip(self._input_names, arrays, strict=True))
+            )
         except Exception as error:
             shapes = ", ".join(str(list(array.shape)) for array in arrays)
             raise ComputeError(f"onnxruntime fails on a batch of shape {shapes}: {_first_line(error)}") from error
         return tuple(outputs)
 
-    def run_batch(self, parts: Sequence[tuple[Arrays, int, int]]) -> list[Arrays]:
-        """The outputs for each part, all computed in one run.
-
-        A part is arrays with the first of their rows that is meant and the one after the last. Raises
-        `ComputeError` where onnxruntime fails or gives another number of rows.
-        """
-        columns = zip(*([array[start:stop] for array in arrays] for arrays, start, stop in parts), strict=True)
-        stacked = tuple(column[0] if len(parts) == 1 else np.concatenate(column) for column in columns)
-        outputs = self.run(stacked)
-        rows = len(stacked[0])
-        for name, output in zip(self._outputs, outputs, strict=True):
+    def run_batch(self, arrays: Arrays) -> Arrays:
+        """The outputs for a batch; raises `ComputeError` where onnxruntime fails or gives another number of rows."""
+        outputs = self.run(arrays)
+        rows = len(arrays[0])
+        for name, output in zip(self._output_names, outputs, strict=True):
             if output.ndim == 0 or len(output) != rows:
                 raise ComputeError(f"output {name!r} has shape {list(output.shape)} for a batch of {rows} rows")
-        results, first = [], 0
-        for _, start, stop in parts:
-            last = first + stop - start
-            results.append(tuple(output[first:last] for output in outputs))
-            first = last
-        return results
+        return outputs
 
-    @staticmethod
-    def join(parts: Sequence[Arrays]) -> Arrays:
-        """The outputs of one request from those of its consecutive parts.
-
-        Raises `ComputeError` for a graph that gave them different shapes.
-        """
-        try:
-            return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
-        except ValueError as error:
-            raise ComputeError(f"the outputs of one request's batches do not fit together: {error}") from None
-
-    def seconds_for(self, rows: int) -> float:
-        """How long a batch of so many rows takes, measured now: the fastest of a few runs.
-
-        Raises `GraphError` for a graph that cannot compute a batch of this size.
-        """
-        arrays = self._repeated(rows)
-        fastest = float("inf")
-        for _ in range(_TIMED_RUNS):
-            began = perf_counter()
-            self._prove(arrays)
-            fastest = min(fastest, perf_counter() - began)
-        return fastest
-
-    def keeps_rows_apart(self, largest: int) -> bool:
-        """Whether a row of the sample is answered the same, to the last bit, alone and in batches up to `largest`.
-
-        onnxruntime on a CPU gives that for most graphs, not for all: a recurrent one may add up in another order,
-        a dynamically quantised one lets the batch set a row's scale.
-        """
-        rows = len(self._sample[0])
-        alone = [self._prove(tuple(array[row : row + 1] for array in self._sample)) for row in range(rows)]
-        for batch in sorted({size for size in _TRIED_BATCHES if size < largest} | {largest}):
-            together = self._prove(self._repeated(batch))
-            for row in range(batch):
-                for output, expected in zip(together, alone[row % rows], strict=True):
-                    if output[row : row + 1].tobytes() != expected.tobytes():
-                        return False
-        return True
-
-    def _repeated(self, rows: int) -> Arrays:
-        return tuple(np.resize(array, (rows, *array.shape[1:])) for array in self._sample)
-
-    def _prove(self, arrays: Arrays) -> Arrays:
-        """Run while the model is loaded, when a failure is the graph's fault."""
-        try:
-            return self.run(arrays)
-        except ComputeError as error:
-            raise GraphError(f"{self._where}: {error.message}") from error
+    def _run_bound(self, arrays: Arrays) -> Arrays:
+        """Run by way of onnxruntime's own values: numpy has no BF16, so neither has the plain way."""
+        binding = self._session.io_binding()
+        values = [_value(tensor, array) for tensor, array in zip(self.inputs, arrays, strict=True)]
+        for name, value in zip(self._input_names, values, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        for name in self._output_names:
+            # To memory that can be read here, wherever it is computed.
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        return tuple(_array(value) for value in binding.get_outputs())
 
 
-def describe(graph: bytes, name: str, where: str) -> ModelManifest:
-    """A manifest with all that an ONNX file says of itself: the names, datatypes and shapes of its tensors.
+def stack(parts: Sequence[Part]) -> Arrays:
+    """The rows of all parts, one after the other."""
+    columns = zip(*([array[start:stop] for array in arrays] for arrays, start, stop in parts), strict=True)
+    return tuple(column[0] if len(parts) == 1 else np.concatenate(column) for column in columns)
 
-    Raises `GraphError` for a graph that does not load or has a tensor that no request could carry, `ManifestError`
-    where no manifest can say what it has.
+
+def split(outputs: Arrays, parts: Sequence[Part]) -> list[Arrays]:
+    """What belongs to each part of the outputs for all of them stacked."""
+    results, first = [], 0
+    for _, start, stop in parts:
+        last = first + stop - start
+        results.append(tuple(output[first:last] for output in outputs))
+        first = last
+    return results
+
+
+def join(parts: Sequence[Arrays]) -> Arrays:
+    """The outputs of one request from those of its consecutive parts.
+
+    Raises `ComputeError` for a graph that gave them different shapes.
     """
-    session = _open_session(graph, where, "cpu", 1)
-    content = {
-        "schema": 1,
-        "name": name,
-        "version": 1,
-        "kind": "tensors",
-        "inputs": [_spec(node, where) for node in session.get_inputs()],
-        "outputs": [_spec(node, where) for node in session.get_outputs()],
-    }
-    return ModelManifest.parse(json.dumps(content).encode(), where)
+    try:
+        return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    except ValueError as error:
+        raise ComputeError(f"the outputs of one request's batches do not fit together: {error}") from None
 
 
 def require_provider(provider: str) -> None:
@@ -177,7 +145,7 @@ def require_provider(provider: str) -> None:
         )
 
 
-def _open_session(graph: bytes, where: str, provider: str, threads: int) -> ort.InferenceSession:
+def _open_session(graph: bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
     require_provider(provider)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -185,6 +153,9 @@ def _open_session(graph: bytes, where: str, provider: str, threads: int) -> ort.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Errors come back as exceptions, told once by whoever asked; warnings are for the graph's maker.
     options.log_severity_level = 4
+    if isinstance(graph, bytes):
+        # No checksum vouches for what else lies on disk, least of all in the folder that the server was started in.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         session = ort.InferenceSession(graph, options, providers=[PROVIDERS[provider]])
     except Exception as error:
@@ -195,62 +166,29 @@ def _open_session(graph: bytes, where: str, provider: str, threads: int) -> ort.
     return session
 
 
-def _compare(nodes: Sequence[ort.NodeArg], specs: Sequence[TensorSpec], what: str) -> None:
-    names = [node.name for node in nodes]
-    if names != [spec.name for spec in specs]:
-        raise GraphError(f"{what}s of the graph are {names}, of the manifest {[spec.name for spec in specs]}")
-    for node, spec in zip(nodes, specs, strict=True):
-        actual = (_DATATYPES.get(node.type, node.type), _shape(node))
-        # A graph may leave open what the manifest fixes, not the other way round.
-        fits = len(actual[1]) == len(spec.shape) and all(
-            own in (VARIABLE, wanted) for own, wanted in zip(actual[1], spec.shape, strict=True)
-        )
-        if actual[0] != spec.datatype or not fits:
-            said = f"{spec.datatype} {list(spec.shape)}"
-            raise GraphError(
-                f"{what} {spec.name!r} is {actual[0]} {list(actual[1])} in the graph, {said} in the manifest"
-            )
-
-
-def _spec(node: ort.NodeArg, where: str) -> dict[str, object]:
+def _tensor(node: ort.NodeArg, where: str) -> Tensor:
     datatype = _DATATYPES.get(node.type)
     if datatype is None:
         raise GraphError(f"{where}: {node.name!r} is a {node.type}, which no request can carry")
-    if not node.shape:
-        raise GraphError(f"{where}: {node.name!r} is a scalar, of which no rows can be made")
-    return {"name": node.name, "datatype": datatype, "shape": _shape(node)}
+    return Tensor(node.name, datatype, tuple(node.shape))
 
 
-def _shape(node: ort.NodeArg) -> tuple[int, ...]:
-    return tuple(length if isinstance(length, int) else VARIABLE for length in node.shape)
+def _value(tensor: Tensor, array: Array) -> ort.OrtValue:
+    # It may point to the array, which the caller holds until the run is over.
+    array = np.ascontiguousarray(array)
+    if tensor.datatype == "BF16":
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _ONNX_BFLOAT16)
+    return ort.OrtValue.ortvalue_from_numpy(array)
 
 
-def _one_row(spec: TensorSpec) -> Array:
-    return np.zeros([1 if length == VARIABLE else length for length in spec.shape], DTYPES[spec.datatype])
-
-
-def _golden_arrays(specs: Sequence[TensorSpec], values: Mapping[str, Sequence[object]], where: str) -> Arrays:
-    try:
-        return tuple(np.array(values[spec.name], DTYPES[spec.datatype]) for spec in specs)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise GoldenError(f"{where}: the golden rows do not fit the manifest: {error}") from None
-
-
-def _agree(specs: Sequence[TensorSpec], outputs: Arrays, golden: Golden, where: str) -> None:
-    """Raise unless |a - b| <= `GOLDEN_TOLERANCE` * max(1, |b|) for every recorded b; integers must be equal."""
-    recorded = _golden_arrays(specs, golden.outputs, where)
-    for spec, output, expected in zip(specs, outputs, recorded, strict=True):
-        if expected.shape != output.shape:
-            shapes = f"{list(output.shape)} where {list(expected.shape)} is recorded"
-            raise GoldenError(f"{where}: the golden rows' output {spec.name!r} has shape {shapes}")
-        agrees = output == expected
-        if output.dtype.kind == "f":
-            difference = np.abs(output.astype(np.float64) - expected.astype(np.float64))
-            agrees |= difference <= GOLDEN_TOLERANCE * np.maximum(1.0, np.abs(expected))
-        if not agrees.all():
-            place = tuple(int(axis[0]) for axis in np.nonzero(~agrees))
-            values = f"{output[place]} where {expected[place]} is recorded"
-            raise GoldenError(f"{where}: output {spec.name!r} of golden row {place[0]} is {values}")
+def _array(value: ort.OrtValue) -> Array:
+    if value.element_type() != _ONNX_BFLOAT16:
+        array: Array = value.numpy()
+        return array
+    copy = np.empty(value.shape(), DTYPES["BF16"])
+    # The value itself owns what is read here, and lives until this has ended.
+    ctypes.memmove(copy.ctypes.data, value.data_ptr(), copy.nbytes)
+    return copy
 
 
 def _first_line(error: Exception) -> str:

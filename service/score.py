@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from service.codec.tensors import DTYPES, Array, describe, element_type, from_doubles, labels_of
-from service.errors import ScoreError
+from service.errors import ModelError, ScoreError
+from service.loading import Loaded, load
 from service.manifest import ModelManifest, TensorSpec
-from service.runtime import Runtime
-from service.store import find_versions, open_version
+from service.plan import DependentRows, plan
+from service.runtime import Runtime, join
+from service.store import find_models
 
 _BLOCKS = csv.ReadOptions(block_size=1 << 22)
 """A cell, or the header, must fit into one block."""
@@ -48,21 +50,20 @@ def score(  # noqa: PLR0913  # a model, two files, and how to run
     provider: str = "cpu",
     threads: int = 1,
     max_batch: int = 256,
+    dependent_rows: DependentRows = "alone",
 ) -> Summary:
     """Score every row of the CSV file `source` and write the predictions, in order, to the CSV file `target`.
 
-    `model` is `<name>` (its latest version) or `<name>/<version>` in the folder `models`. The columns are found
+    `model` is `<name>` (its latest version) or `<name>/<version>` of those that lie at `models`. The columns are found
     by the names of the model's features; others are passed over. Each output becomes a column, or one for each
     of its labels or elements, followed by its label. `target` appears whole or not at all. Raises `ScoreError`
     for files that cannot be used and rows that are not valid, the `ModelError`s of opening the model, and
     `ComputeError` where onnxruntime fails.
     """
-    stored = open_version(_find(models, model))
-    manifest = stored.manifest
-    runtime = Runtime(stored.graph, manifest, stored.golden, stored.graph_path, provider=provider, threads=threads)
-    if not runtime.keeps_rows_apart(max_batch):
-        max_batch = 1
+    loaded = _load(models, model, provider, threads)
+    manifest, runtime = loaded.manifest, loaded.runtime
     columns = _columns(manifest)
+    max_batch = plan(loaded, max_batch, dependent_rows).max_batch
     blocks = _read(source, columns)
     rows = 0
     with _whole_file(target, overwrite=overwrite) as part:
@@ -82,21 +83,27 @@ def score(  # noqa: PLR0913  # a model, two files, and how to run
     return Summary(manifest.name, manifest.version, rows)
 
 
-def _find(models: Path, model: str) -> Path:
+def _load(models: Path, model: str, provider: str, threads: int) -> Loaded:
     name, _, version = model.partition("/")
-    if not models.is_dir():
-        raise ScoreError(f"models is {models}, which is no folder")
-    found = find_versions(models)
+    try:
+        found = find_models(models)
+    except ModelError as error:
+        raise ScoreError(f"models is {error.message}") from None
     if name not in found:
-        raise ScoreError(f"{models} holds no model {name!r}: it holds {', '.join(found) or 'none'}")
-    if version and version not in map(str, found[name]):
-        versions = ", ".join(map(str, found[name]))
-        raise ScoreError(f"{models} holds {name} in the versions {versions}, not in {version!r}")
-    return models / name / (version or str(found[name][-1]))
+        raise ScoreError(f"{models} holds no model {name!r}: it holds {', '.join(found)}")
+    places = {str(number): place for number, place in found[name].items()}
+    if version and version not in places:
+        raise ScoreError(f"{models} holds {name} in the versions {', '.join(places)}, not in {version!r}")
+    return load(places[version or list(places)[-1]], name, provider=provider, threads=threads)
 
 
 def _columns(manifest: ModelManifest) -> list[Column]:
     """The columns that hold one row of all inputs, in the order in which their elements stand in the row."""
+    if manifest.batching == "none":
+        raise ScoreError(f"{manifest.name} takes requests whole, not rows, so it cannot score the rows of a file")
+    for spec in (*manifest.inputs, *manifest.outputs):
+        if spec.datatype == "BF16":
+            raise ScoreError(f"{manifest.name}: {spec.name!r} is BF16, which no column can hold")
     columns: list[Column] = []
     for spec in manifest.inputs:
         if len(spec.row_shape) != 1 or spec.row_shape[0] < 1:
@@ -152,6 +159,9 @@ def _arrays(block: pa.RecordBatch, columns: list[Column], manifest: ModelManifes
 
 def _elements(texts: pa.Array, spec: TensorSpec) -> Array | None:
     """The cells of a column as elements of a tensor; None where one of them is none."""
+    if spec.datatype == "BYTES":
+        array: Array = texts.to_numpy(zero_copy_only=False)
+        return array
     trimmed = pc.utf8_trim_whitespace(texts)
     if element_type(spec.datatype) is int:
         # Not by way of doubles, which hold no more than 53 bits.
@@ -194,7 +204,7 @@ def _cell_error(row: int, column: Column, text: str) -> ScoreError:
 
 def _run(runtime: Runtime, arrays: tuple[Array, ...], max_batch: int) -> tuple[Array, ...]:
     starts = range(0, len(arrays[0]), max_batch)
-    return runtime.join([runtime.run(tuple(array[start : start + max_batch] for array in arrays)) for start in starts])
+    return join([runtime.run_batch(tuple(array[start : start + max_batch] for array in arrays)) for start in starts])
 
 
 def _named_outputs(manifest: ModelManifest, outputs: tuple[Array, ...]) -> dict[str, object]:

@@ -1,8 +1,11 @@
-"""A model's folder, opened: a checked manifest and the bytes it vouches for."""
+"""Where models lie on disk, and a published version, opened: a checked manifest and the bytes it vouches for."""
 
 import hashlib
 import logging
 import os
+import re
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,22 +31,65 @@ class StoredVersion:
         return str(self.folder / ONNX_FILE)
 
 
-def find_versions(root: Path) -> dict[str, list[int]]:
-    """The versions that lie in `root`, by model name, ascending; other folders and files are passed over.
+def find_models(path: Path) -> dict[str, dict[int, Path]]:
+    """Where the versions lie that `path` holds, by model name and, ascending, by number.
 
-    A folder that cannot be looked into is logged. Raises `ModelError` where `root` itself cannot be.
+    `path` is an ONNX file, a folder of published models or of ONNX files or of both, one model's folder, or one
+    version's. An ONNX file is version 1 of the model that its name tells. What cannot be looked into, or cannot be
+    told from another, is logged and left out. Raises `ModelError` where there is nothing of the kind.
     """
-    found: dict[str, list[int]] = {}
-    for model in sorted(_folders(root)):
+    if os.path.isfile(path):  # noqa: PTH113  # false, not an error, for a name that is too long
+        name = model_name(path.stem)
+        if name is None:
+            raise ModelError(f"{path}: no model can be called {path.stem!r}: give the file another name")
+        return {name: {1: path}}
+    if not os.path.isdir(path):  # noqa: PTH112  # the same
+        raise ModelError(f"{path}: there is no such file or folder")
+    whole = absolute(path)
+    if is_version_folder(path):
+        # Whether these are its own name and number is found when it is opened.
+        return {whole.parent.name: {int(whole.name) if _is_version(whole.name) else 1: path}}
+    found = _published(path)
+    for file in sorted(_files(path)):
+        _add_file(found, file)
+    if not found and is_model_name(whole.name):
+        found = {name: versions for name, versions in _published(whole.parent).items() if name == whole.name}
+    if not found:
+        raise ModelError(f"{path}: expected an ONNX file, or a folder of them or of versions, <name>/<version>/")
+    return dict(sorted(found.items()))
+
+
+def model_name(stem: str) -> str | None:
+    """What the model of a file is called: the file's name with each other character as `_`; None if it cannot be."""
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    name = re.sub(r"^[^A-Za-z0-9_]+|[^A-Za-z0-9_.-]+", "_", plain)[:128]
+    return name if is_model_name(name) else None
+
+
+def _published(root: Path) -> dict[str, dict[int, Path]]:
+    found: dict[str, dict[int, Path]] = {}
+    for model in sorted(_inside(root, Path.is_dir)):
         if is_model_name(model.name):
             try:
-                versions = [int(version.name) for version in _folders(model) if _is_version(version.name)]
+                versions = {int(one.name): one for one in _inside(model, Path.is_dir) if _is_version(one.name)}
             except ModelError as error:
                 logger.warning("%s", error)
                 continue
             if versions:
-                found[model.name] = sorted(versions)
+                found[model.name] = dict(sorted(versions.items()))
     return found
+
+
+def _add_file(found: dict[str, dict[int, Path]], file: Path) -> None:
+    name = model_name(file.stem)
+    if name is None:
+        logger.warning("%s is not served: no model can be called %r: give it another name", file, file.stem)
+    elif name in found:
+        logger.warning(
+            "%s is not served: %s is a model called %s already", file, next(iter(found[name].values())), name
+        )
+    else:
+        found[name] = {1: file}
 
 
 def absolute(path: Path) -> Path:
@@ -51,9 +97,14 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100  # `Path.resolve` follows links
 
 
-def _folders(folder: Path) -> list[Path]:
+def _files(folder: Path) -> list[Path]:
+    # Hidden ones are leftovers of other programs.
+    return [one for one in _inside(folder, Path.is_file) if one.suffix == ".onnx" and not one.name.startswith(".")]
+
+
+def _inside(folder: Path, kind: Callable[[Path], bool]) -> list[Path]:
     try:
-        return [path for path in folder.iterdir() if path.is_dir()]
+        return [path for path in folder.iterdir() if kind(path)]
     except OSError as error:
         raise ModelError(f"{folder}: it cannot be looked into: {error.strerror}") from None
 

@@ -42,7 +42,13 @@ def error_table() -> str:
 
     rows = [
         f"| `{one.code}` | {one.status} | {(one.__doc__ or '').splitlines()[0]} |"
-        for root in (errors.RequestError, errors.UnavailableError, errors.ComputeError, errors.InternalError)
+        for root in (
+            errors.RequestError,
+            errors.UnavailableError,
+            errors.DeadlineError,
+            errors.ComputeError,
+            errors.InternalError,
+        )
         for one in family(root)
     ]
     return table("| Code | Status | Meaning |", rows)

@@ -209,10 +209,10 @@ def test_a_request_that_outlasts_the_drain_is_refused_in_our_form() -> None:
     ("arguments", "sentence"),
     [
         (["serve", "--port", "http"], "port (variable FORWARDPASS_PORT, flag --port) is 'http'"),
-        (["serve", "--models", "nowhere"], "models is nowhere, which is no folder"),
+        (["serve", "--models", "nowhere"], "models is nowhere: there is no such file or folder"),
         (["serve", "--provider", "cuda"], "has no CUDAExecutionProvider"),
         (["score", "nothing", "in.csv", "out.csv"], "no model 'nothing'"),
-        (["inspect", "nowhere"], "nowhere: expected an ONNX file"),
+        (["inspect", "nowhere"], "nowhere: there is no such file or folder"),
         (["serve", "--host", "256.0.0.1"], "cannot listen on 256.0.0.1"),
     ],
 )

@@ -5,16 +5,24 @@ import re
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 
 from service.errors import JsonError, RequestError, StructureError
 
 T = TypeVar("T")
 
+LARGE = 1 << 16
+"""A text of no more bytes is read at once; a longer one is worth a look at how much there is to read in it."""
+_LONGEST_KEY = 128
+"""A longer key is not repeated whole to whoever sent it."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 _PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.?(?P<key>[^.\[\]]+)|\[(?P<index>\d+)\]")
 _MISMATCH = re.compile(r"Expected `(?P<expected>.*)`, got `(?P<got>.*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*)`")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+_BOUND = re.compile(r"Expected `int` (?P<side><=|>=) (?P<bound>-?\d+)")
 
 
 def read(decoder: msgspec.json.Decoder[T], text: bytes | memoryview, pointer: str = "") -> T:
@@ -27,6 +35,9 @@ def read(decoder: msgspec.json.Decoder[T], text: bytes | memoryview, pointer: st
     except msgspec.ValidationError as error:
         raise _structure_error(error, pointer) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if bytes(memoryview(text)[:3]) == _BYTE_ORDER_MARK:
+            got = "text behind a byte order mark (EF BB BF)"
+            raise JsonError.at(pointer, expected="JSON from its first byte on", got=got) from None
         raise JsonError.at(pointer, expected="JSON", got=f"{len(text)} bytes that are not: {error}") from None
     except RecursionError:
         raise JsonError.at(pointer, expected="JSON of moderate depth", got="nested too deeply") from None
@@ -37,9 +48,25 @@ def read_anything(text: bytes | memoryview, pointer: str) -> Any:  # noqa: ANN40
     return read(_ANYTHING, text, pointer)
 
 
-def pointer_step(key: str) -> str:
-    """A key as one step of a JSON pointer (RFC 6901)."""
-    return key.replace("~", "~0").replace("/", "~1")
+def below(pointer: str, key: str) -> str:
+    """The JSON pointer (RFC 6901) of an object's key; of the object itself where the key is too long to repeat."""
+    if len(key) > _LONGEST_KEY:
+        return pointer
+    return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+
+
+def count_values(text: bytes) -> int:
+    """What reading a JSON text costs: how many commas and opening brackets stand outside of its strings.
+
+    Found in a fraction of the time that reading it takes. A text with n elements in lists nested to a depth of d
+    has at most (d + 1) * n of them.
+    """
+    if b'"' in text:
+        # Without the escapes every quotation mark begins or ends a string.
+        octets = np.frombuffer(text.replace(rb"\\", b"").replace(rb"\"", b""), np.uint8)
+        inside = np.logical_xor.accumulate(octets == ord('"'))
+        text = octets[~inside].tobytes()
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def nested_lists(element: Any, depth: int) -> Any:  # noqa: ANN401  # a type made of data
@@ -60,7 +87,11 @@ def _structure_error(error: msgspec.ValidationError, pointer: str) -> RequestErr
     if missing := _MISSING.fullmatch(sentence):
         return StructureError.at(pointer, expected=f"an object with the key {missing['key']!r}", got="without it")
     if unknown := _UNKNOWN.fullmatch(sentence):
-        return StructureError.at(f"{pointer}/{unknown['key']}", expected="absent", got="a key that is not known here")
+        key = below(pointer, unknown["key"])
+        return StructureError.at(key, expected="absent", got="a key that is not known here")
+    if limit := _BOUND.fullmatch(sentence):
+        edge, got = ("least", "below that") if limit["side"] == ">=" else ("most", "above that")
+        return StructureError.at(pointer, expected=f"an integer, at {edge} {limit['bound']}", got=got)
     if sentence.endswith("out of range"):
         return StructureError.at(pointer, expected="made of smaller numbers", got="out of range")
     return StructureError.at(pointer, expected="a value of the protocol", got=sentence)

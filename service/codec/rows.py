@@ -1,5 +1,6 @@
 """Version 1: the bytes of a predict request, one instance a row by position or by name, and of its reply."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -7,17 +8,11 @@ from typing import Any
 import msgspec
 
 from service.codec import tensors
-from service.codec.body import nested_lists, pointer_step, read
+from service.codec.body import below, nested_lists
+from service.codec.instances import read_instances, refuse_floods
 from service.codec.tensors import Array, Inputs
-from service.errors import MAX_FAULTS, FeatureError, RequestError, ShapeError, StructureError, merge
-from service.manifest import ModelManifest, TensorSpec
-
-
-class _AnyRequest(msgspec.Struct):
-    instances: list[Any]
-
-
-_ANY_REQUESTS = msgspec.json.Decoder(_AnyRequest, float_hook=float)
+from service.errors import MAX_FAULTS, FeatureError, RequestError, ShapeError, StructureError, UnsupportedError, merge
+from service.manifest import VARIABLE, ModelManifest, TensorSpec
 
 
 class RowsCodec:
@@ -30,9 +25,12 @@ class RowsCodec:
     def __init__(self, manifest: ModelManifest, max_rows: int) -> None:
         self._manifest = manifest
         self._max_rows = max_rows
+        self._expected = f"a list of 1 to {max_rows} rows"
+        self._without_json = [spec.name for spec in (*manifest.inputs, *manifest.outputs) if spec.datatype == "BF16"]
         self._inputs = manifest.inputs
         self._listed = self._inputs[0] if len(self._inputs) == 1 else None
         self._cells = _named_cells(manifest)
+        self._most_values = _most_values(manifest, max_rows)
         # Field names must be identifiers, which the names of features and inputs need not be.
         fields = [f"cell_{index}" for index in range(len(self._cells))]
         self._named_row = msgspec.defstruct(
@@ -53,6 +51,11 @@ class RowsCodec:
 
     def decode(self, body: bytes) -> Inputs:
         """The rows in `body`; raises a `RequestError` with every fault, `MAX_FAULTS` at most."""
+        if self._without_json:
+            got = f"one of version 1, whose JSON has no BF16, for a model with it in {', '.join(self._without_json)}"
+            raise UnsupportedError.at("", expected="a request of version 2 with binary tensors", got=got)
+        if self._most_values is not None:
+            refuse_floods(body, self._most_values, self._expected)
         try:
             arrays = self._arrays(self._requests.decode(body).instances)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -98,10 +101,7 @@ class RowsCodec:
 
     def _second_look(self, body: bytes) -> tuple[Array, ...]:
         """The arrays of a body that the fast way did not take, or the error with every fault that explains it."""
-        instances = read(_ANY_REQUESTS, body).instances
-        if not 0 < len(instances) <= self._max_rows:
-            expected = f"a list of 1 to {self._max_rows} rows"
-            raise ShapeError.at("/instances", expected=expected, got=tensors.describe(instances))
+        instances = read_instances(body, self._expected, self._max_rows)
         faults = (
             fault for index, instance in enumerate(instances) for fault in self._faults(instance, f"/instances/{index}")
         )
@@ -118,13 +118,14 @@ class RowsCodec:
             for name in (name for name in self._cells if name not in instance):
                 yield FeatureError.at(pointer, expected=f"an object with {name!r}", got="one without")
             for name, value in instance.items():
-                place = f"{pointer}/{pointer_step(name)}"
+                place = below(pointer, name)
                 if name in self._cells:
                     spec, shape = self._cells[name]
                     yield from tensors.find_faults(spec, value, shape, place)
                 else:
                     hint = f"the names are {', '.join(self._cells)}"
-                    yield FeatureError.at(place, expected="absent", got="a name the model does not know", hint=hint)
+                    got = f"{tensors.describe(name)}, a name the model does not know"
+                    yield FeatureError.at(place, expected="absent", got=got, hint=hint)
         elif self._listed is not None:
             yield from tensors.find_faults(self._listed, instance, self._listed.row_shape, pointer)
         else:
@@ -144,6 +145,15 @@ def _named_cells(manifest: ModelManifest) -> dict[str, tuple[TensorSpec, tuple[i
     (spec,) = manifest.inputs
     features = spec.features if len(spec.row_shape) == 1 else None
     return {feature.name: (spec, ()) for feature in features or ()}
+
+
+def _most_values(manifest: ModelManifest, max_rows: int) -> int | None:
+    """The most values that a request's instances can be written with, as `count_values` counts; None if any number."""
+    shapes = [spec.row_shape for spec in manifest.inputs]
+    if any(VARIABLE in shape for shape in shapes):
+        return None
+    # A row has an element, a comma and a bracket at most for each element at each depth, and is an object at most.
+    return max_rows * sum((len(shape) + 2) * math.prod(shape) + 2 for shape in shapes) + 1
 
 
 def _json_type(spec: TensorSpec, shape: tuple[int, ...]) -> Any:  # noqa: ANN401  # a type made of data

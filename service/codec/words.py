@@ -8,13 +8,18 @@ import msgspec
 import numpy as np
 
 from service.codec import tensors
-from service.codec.body import pointer_step, read
+from service.codec.body import below
+from service.codec.instances import read_instances, refuse_floods
 from service.codec.tensors import Array, Inputs
 from service.errors import MAX_FAULTS, ElementError, FeatureError, RequestError, ShapeError, StructureError, merge
 from service.manifest import ModelManifest
 
 NEXT_WORDS = 5
 """Words of an answer, the most likely first."""
+LONGEST_CONTEXT = 4096
+"""Words of a context. Networks here learned from contexts of some dozens, and a run's time grows with the length."""
+MOST_WORDS = 1 << 16
+"""Words of all contexts of a request, so that none holds the server for seconds."""
 
 
 class _Instance(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,12 +30,7 @@ class _Request(msgspec.Struct):
     instances: list[_Instance]
 
 
-class _AnyRequest(msgspec.Struct):
-    instances: list[Any]
-
-
 _REQUESTS = msgspec.json.Decoder(_Request)
-_ANY_REQUESTS = msgspec.json.Decoder(_AnyRequest, float_hook=float)
 
 
 class Contexts(NamedTuple):
@@ -48,16 +48,24 @@ class WordsCodec:
 
     def __init__(self, manifest: ModelManifest, max_rows: int) -> None:
         self._max_rows = max_rows
+        self._expected = f"a list of 1 to {max_rows} contexts, of {MOST_WORDS} words together or fewer"
         self._words = manifest.inputs[0].vocabulary or ()
         self._ids = {word: index for index, word in enumerate(self._words)}
 
     def decode(self, body: bytes) -> Contexts:
         """The contexts in `body`; raises a `RequestError` with every fault, `MAX_FAULTS` at most."""
+        # Around a context stand two brackets and a comma, and the list has a bracket.
+        refuse_floods(body, MOST_WORDS + 3 * self._max_rows + 1, self._expected)
         try:
             instances = _REQUESTS.decode(body).instances
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             instances = []
-        if not 0 < len(instances) <= self._max_rows or not all(instance.context for instance in instances):
+        lengths = [len(instance.context) for instance in instances]
+        if (
+            not 0 < len(lengths) <= self._max_rows
+            or not 0 < min(lengths) <= max(lengths) <= LONGEST_CONTEXT
+            or sum(lengths) > MOST_WORDS
+        ):
             raise self._second_look(body)
         by_length: dict[int, list[int]] = {}
         rows: list[list[int]] = []
@@ -84,12 +92,12 @@ class WordsCodec:
 
     def _second_look(self, body: bytes) -> RequestError:
         """The error with every fault of a body that the fast way did not take."""
-        instances = read(_ANY_REQUESTS, body).instances
-        if not 0 < len(instances) <= self._max_rows:
-            expected = f"a list of 1 to {self._max_rows} contexts"
-            return ShapeError.at("/instances", expected=expected, got=tensors.describe(instances))
+        instances = read_instances(body, self._expected, self._max_rows)
         faults = (fault for place, one in enumerate(instances) for fault in _find_faults(one, f"/instances/{place}"))
-        return merge(list(islice(faults, MAX_FAULTS)))
+        found = list(islice(faults, MAX_FAULTS))
+        return (
+            merge(found) if found else ShapeError.at("/instances", expected=self._expected, got="one with more words")
+        )
 
 
 def _find_faults(instance: Any, pointer: str) -> Iterator[RequestError]:  # noqa: ANN401  # JSON
@@ -99,14 +107,15 @@ def _find_faults(instance: Any, pointer: str) -> Iterator[RequestError]:  # noqa
     for name in instance:
         if name != "context":
             hint = "the only name is context"
-            place = f"{pointer}/{pointer_step(name)}"
-            yield FeatureError.at(place, expected="absent", got="a name the model does not know", hint=hint)
+            got = f"{tensors.describe(name)}, a name the model does not know"
+            yield FeatureError.at(below(pointer, name), expected="absent", got=got, hint=hint)
     if "context" not in instance:
         yield FeatureError.at(pointer, expected="an object with 'context'", got="one without")
         return
     words = instance["context"]
-    if not isinstance(words, list) or not words:
-        yield ShapeError.at(f"{pointer}/context", expected="a list of 1 or more words", got=tensors.describe(words))
+    if not isinstance(words, list) or not 0 < len(words) <= LONGEST_CONTEXT:
+        expected = f"a list of 1 to {LONGEST_CONTEXT} words"
+        yield ShapeError.at(f"{pointer}/context", expected=expected, got=tensors.describe(words))
         return
     for index, word in enumerate(words):
         if not isinstance(word, str):

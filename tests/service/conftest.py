@@ -22,12 +22,22 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from service.manifest import Feature, FileEntry, Golden, Kind, ModelManifest, TensorSpec
+from service.manifest import Batching, Feature, FileEntry, Golden, Kind, ModelManifest, TensorSpec
 
 COMMITTED = Path(__file__).parents[2] / "models"
 
-_ELEMENTS = {"FP32": TensorProto.FLOAT, "INT64": TensorProto.INT64}
-_DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype(np.float32), "INT64": np.dtype(np.int64)}
+ELEMENTS = {
+    "BF16": TensorProto.BFLOAT16,
+    "BYTES": TensorProto.STRING,
+    "FP32": TensorProto.FLOAT,
+    "INT64": TensorProto.INT64,
+}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "BF16": np.dtype(np.uint16),
+    "BYTES": np.dtype(np.object_),
+    "FP32": np.dtype(np.float32),
+    "INT64": np.dtype(np.int64),
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,10 @@ class Sample:
     rows: Mapping[str, list[Any]]
     constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     kind: Kind = "regression"
+    batching: Batching = "rows"
+    max_batch: int | None = None
+    first: str | int = "rows"
+    """What the graph says of its first dimension, where the model has rows."""
 
 
 def tensor(name: str, datatype: Any, *shape: int, **more: Any) -> TensorSpec:  # noqa: ANN401  # a spec's own fields
@@ -135,12 +149,51 @@ SAMPLES: dict[str, Sample] = {
     ),
     # Takes one row at a time, and says so.
     "fixed": Sample(
-        inputs=(TensorSpec(name="row", datatype="FP32", shape=(1, 2)),),
-        outputs=(TensorSpec(name="same", datatype="FP32", shape=(1, 2)),),
+        inputs=(tensor("row", "FP32", 2),),
+        outputs=(tensor("same", "FP32", 2),),
         nodes=[helper.make_node("Identity", ["row"], ["same"])],
-        rows={"row": [[1.0, 2.0]]},
+        rows={"row": [[1.0, 2.0], [3.0, 4.0]]},
+        max_batch=1,
+        first=1,
     ),
 }
+
+ODD: dict[str, Sample] = {
+    # Each batch is quantised by its largest value, so that its rows change each other's answers.
+    "quantised": Sample(
+        inputs=(tensor("signal", "FP32", 4),),
+        outputs=(tensor("filtered", "FP32", 2),),
+        nodes=[
+            helper.make_node("DynamicQuantizeLinear", ["signal"], ["octets", "scale", "zero"]),
+            helper.make_node("MatMulInteger", ["octets", "filter", "zero"], ["sums"]),
+            helper.make_node("Cast", ["sums"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["floats", "scale"], ["filtered"]),
+        ],
+        constants={"filter": np.array([[3, -5], [7, 11], [-13, 17], [19, 23]], np.int8)},
+        rows={"signal": [[0.1, 0.25, -0.7, 0.33]]},
+    ),
+    "echo": Sample(
+        inputs=(tensor("text", "BYTES", 2),),
+        outputs=(tensor("again", "BYTES", 2),),
+        nodes=[helper.make_node("Identity", ["text"], ["again"])],
+        rows={"text": [["a", "ü\x00 b"], ["", "語"]]},
+    ),
+    # A square and the sum of all its elements: no rows anywhere.
+    "whole": Sample(
+        inputs=(TensorSpec(name="square", datatype="FP32", shape=(2, 2)),),
+        outputs=(TensorSpec(name="trace", datatype="FP32", shape=(2,)),),
+        nodes=[helper.make_node("ReduceSum", ["square", "axis"], ["trace"], keepdims=0)],
+        constants={"axis": np.array([0], np.int64)},
+        rows={"square": [[1.0, 2.0], [3.0, 4.0]]},
+        batching="none",
+    ),
+}
+"""Samples that only the tests of what they are about use."""
+
+
+def sample_of(name: str) -> Sample:
+    """A sample of either kind."""
+    return SAMPLES[name] if name in SAMPLES else ODD[name]
 
 
 def graph_of(sample: Sample) -> bytes:
@@ -148,8 +201,8 @@ def graph_of(sample: Sample) -> bytes:
     graph = helper.make_graph(
         list(sample.nodes),
         "sample",
-        [_value(spec) for spec in sample.inputs],
-        [_value(spec) for spec in sample.outputs],
+        [_value(sample, spec) for spec in sample.inputs],
+        [_value(sample, spec) for spec in sample.outputs],
         [numpy_helper.from_array(value, name) for name, value in sample.constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -157,9 +210,13 @@ def graph_of(sample: Sample) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
-    shape = [f"{spec.name}_{axis}" if length == -1 else length for axis, length in enumerate(spec.shape)]
-    return helper.make_tensor_value_info(spec.name, _ELEMENTS[spec.datatype], shape)
+def _value(sample: Sample, spec: TensorSpec) -> onnx.ValueInfoProto:
+    shape: list[str | int] = [
+        f"{spec.name}_{axis}" if length == -1 else length for axis, length in enumerate(spec.shape)
+    ]
+    if sample.batching == "rows":
+        shape[0] = sample.first
+    return helper.make_tensor_value_info(spec.name, ELEMENTS[spec.datatype], shape)
 
 
 def reference(sample: Sample, rows: Mapping[str, list[Any]]) -> dict[str, npt.NDArray[Any]]:
@@ -176,6 +233,8 @@ def manifest_of(name: str, sample: Sample, version: int = 1, **more: Any) -> Mod
         name=name,
         version=version,
         kind=sample.kind,
+        batching=sample.batching,
+        max_batch=sample.max_batch,
         description=f"The model {name}.",
         inputs=sample.inputs,
         outputs=sample.outputs,
@@ -186,8 +245,15 @@ def manifest_of(name: str, sample: Sample, version: int = 1, **more: Any) -> Mod
 @cache
 def golden_of(name: str) -> Golden:
     """The sample's golden rows, answered by the reference."""
-    sample = SAMPLES[name]
-    outputs = {name: array.tolist() for name, array in reference(sample, sample.rows).items()}
+    sample = sample_of(name)
+    # Row by row, where the graph takes no more.
+    size = 1 if sample.max_batch == 1 else len(next(iter(sample.rows.values())))
+    count = len(next(iter(sample.rows.values())))
+    parts = [
+        reference(sample, {name: rows[start : start + size] for name, rows in sample.rows.items()})
+        for start in range(0, count, size)
+    ]
+    outputs = {name: np.concatenate([part[name] for part in parts]).tolist() for name in parts[0]}
     return Golden(inputs=dict(sample.rows), outputs=outputs)
 
 
@@ -207,9 +273,16 @@ def write_version(root: Path, manifest: ModelManifest, files: Mapping[str, bytes
 
 def publish(root: Path, name: str, version: int = 1) -> Path:
     """Write a sample as a version that can be served; its folder."""
-    sample = SAMPLES[name]
+    sample = sample_of(name)
     files = {"model.onnx": graph_of(sample), "golden.json": golden_of(name).render()}
     return write_version(root, manifest_of(name, sample, version), files)
+
+
+def save(folder: Path, file: str, name: str) -> Path:
+    """Write a sample's graph as a file without a manifest."""
+    path = folder / file
+    path.write_bytes(graph_of(sample_of(name)))
+    return path
 
 
 def damage(folder: Path) -> None:

@@ -119,6 +119,38 @@ def test_a_model_describes_itself(path: str, client: httpx.Client) -> None:
     }
 
 
+@pytest.mark.parametrize("path", ["/v2/models/pair/config", "/v2/models/pair/versions/1/config"])
+def test_a_model_has_a_configuration(path: str, client: httpx.Client) -> None:
+    """In the form of Triton, with the most rows that a request may have."""
+    content = client.get(path).json()
+    assert content["max_batch_size"] == Settings().max_queue
+    assert [field["data_type"] for field in content["input"]] == ["TYPE_FP32", "TYPE_INT64"]
+
+
+def test_models_have_statistics(client: httpx.Client) -> None:
+    """One model's are among those of all, and count what it answered."""
+    client.post("/v1/models/vote:predict", json={"instances": [[1], [2]]})
+    (own,) = client.get("/v2/models/vote/stats").json()["model_stats"]
+    assert own["inference_count"] >= 2
+    assert own["inference_stats"]["success"]["count"] >= 1
+    assert client.get("/v2/models/vote/versions/1/stats").json() == {"model_stats": [own]}
+    assert own in client.get("/v2/models/stats").json()["model_stats"]
+
+
+@pytest.mark.parametrize("verb", ["load", "unload"])
+def test_models_are_not_controlled_over_http(verb: str, client: httpx.Client) -> None:
+    """Whoever asks is told so; a model that is unknown is told apart."""
+    error(client.post(f"/v2/repository/models/line/{verb}", json={}), 400, "unsupported")
+    error(client.post(f"/v2/repository/models/lime/{verb}"), 404, "unknown_model")
+
+
+def test_the_index_can_be_asked_for_the_ready_only(hurt: httpx.Client) -> None:
+    """What does not answer is left out then; a body that is no such question is a fault."""
+    assert [one["name"] for one in hurt.post("/v2/repository/index", json={"ready": True}).json()] == ["line"]
+    error(hurt.post("/v2/repository/index", json={"ready": 1}), 400, "invalid_structure")
+    error(hurt.post("/v2/repository/index", content=b"{"), 400, "invalid_json")
+
+
 @pytest.mark.parametrize("path", ["/v2/models/line/manifest", "/v2/models/line/versions/1/manifest"])
 def test_the_manifest_is_served(path: str, client: httpx.Client, samples: Path) -> None:
     """The very manifest that lies beside the model."""
@@ -407,7 +439,7 @@ def test_our_own_failure_is_json_too(samples: Path) -> None:
 
 def test_a_server_without_models_does_not_start(tmp_path: Path) -> None:
     """It is said when the application is made, not at the first request."""
-    with pytest.raises(SettingsError, match="which holds no folder"):
+    with pytest.raises(SettingsError, match="expected an ONNX file, or a folder"):
         create_app(Settings(models=tmp_path))
 
 

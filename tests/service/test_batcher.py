@@ -1,22 +1,26 @@
 """Behaviour of service.batcher."""
 
 import asyncio
+import gc
+import math
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from service.batcher import Batcher
-from service.errors import ComputeError, DrainingError, InternalError, QueueFullError
+from service.batcher import INLINE_SECONDS, Batcher
+from service.errors import ComputeError, DeadlineError, DrainingError, InternalError, QueueFullError
 from service.metrics import ModelStats
 
 Numbers = list[int]
 Doubling = Batcher[Numbers, Numbers]
 
 POISON = -1
+LONG = 3600.0
+"""Seconds that no test lasts."""
 
 both = pytest.mark.parametrize("inline", [True, False], ids=["inline", "thread"])
 
@@ -48,20 +52,26 @@ class Model:
         """One list of several."""
         return [number for part in parts for number in part]
 
-    def batcher(self, *, inline: bool, max_batch: int = 4, max_queue: int = 100) -> Doubling:
+    def batcher(  # noqa: PLR0913  # what a test sets of a batcher
+        self,
+        *,
+        inline: bool | None,
+        max_batch: int = 4,
+        max_queue: int = 100,
+        max_queue_bytes: int = 1000,
+        cost: Callable[[int], float] = lambda _: 0.0,
+        stats: ModelStats | None = None,
+    ) -> Doubling:
         """A batcher that runs this model."""
-        return self.counted(ModelStats(), inline=inline, max_batch=max_batch, max_queue=max_queue)
-
-    def counted(self, stats: ModelStats, *, inline: bool, max_batch: int, max_queue: int) -> Doubling:
-        """A batcher that runs this model and counts in `stats`."""
         return Batcher(
             self.run,
             self.join,
-            stats,
+            stats or ModelStats(),
             asyncio.get_running_loop(),
+            cost=cost,
             max_batch=max_batch,
             max_queue=max_queue,
-            batch_seconds=0.5,
+            max_queue_bytes=max_queue_bytes,
             inline=inline,
         )
 
@@ -78,9 +88,12 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
     assert not failures
 
 
-def submit(batcher: Doubling, *rows: int, key: str = "") -> "asyncio.Future[Numbers]":
-    """Queue some numbers."""
-    return batcher.submit(list(rows), len(rows), key)
+def submit(
+    batcher: Doubling, *rows: int, key: str = "", size: int = 0, within: float | None = None
+) -> "asyncio.Future[Numbers]":
+    """Queue some numbers, to be computed within so many seconds."""
+    deadline = None if within is None else perf_counter() + within
+    return batcher.submit(list(rows), len(rows), key, size=size, deadline=deadline)
 
 
 async def hold(model: Model, batcher: Doubling) -> "asyncio.Future[Numbers]":
@@ -88,6 +101,66 @@ async def hold(model: Model, batcher: Doubling) -> "asyncio.Future[Numbers]":
     future = submit(batcher, 0)
     await asyncio.to_thread(model.begun.wait)
     return future
+
+
+# What other servers get wrong
+
+
+@both
+def test_a_failing_request_fails_alone(*, inline: bool) -> None:
+    """Its neighbours in the batch are answered, with their own answers."""
+
+    async def scene() -> None:
+        model = Model(held=not inline)
+        batcher = model.batcher(inline=inline, max_batch=8)
+        first = submit(batcher, 9) if inline else await hold(model, batcher)
+        members = [submit(batcher, number) for number in (1, 2, POISON, 3, 4)]
+        model.go.set()
+        answers = await asyncio.gather(*members, return_exceptions=True)
+        assert await first
+        assert isinstance(answers.pop(2), ComputeError)
+        assert answers == [[2], [4], [6], [8]]
+        await batcher.close()
+
+    play(scene)
+
+
+@both
+def test_an_answer_has_the_rows_that_were_sent_whatever_their_number(*, inline: bool) -> None:
+    """Requests of different lengths share batches, and none gets a neighbour's rows."""
+
+    async def scene() -> None:
+        batcher = Model().batcher(inline=inline)
+        sent = [[1], [2, 3, 4], [5, 6], list(range(7, 16)), [16], [17, 18]]
+        answers = await asyncio.gather(*(submit(batcher, *rows) for rows in sent))
+        assert answers == [[2 * number for number in rows] for rows in sent]
+        await batcher.close()
+
+    play(scene)
+
+
+@both
+def test_a_cancelled_request_hurts_nobody(*, inline: bool) -> None:
+    """Its neighbours in the batch are answered, and its own rows are not computed."""
+
+    async def scene() -> None:
+        model = Model(held=not inline)
+        batcher = model.batcher(inline=inline)
+        first = submit(batcher, 9) if inline else await hold(model, batcher)
+        left, gone, right = submit(batcher, 1), submit(batcher, 2), submit(batcher, 3)
+        gone.cancel()
+        model.go.set()
+        assert [await left, await right] == [[2], [6]]
+        await first
+        assert gone.cancelled()
+        assert [2] not in [own for batch in model.batches for own in batch]
+        await batcher.close()
+        assert batcher.waiting_rows == 0
+
+    play(scene)
+
+
+# One request
 
 
 @both
@@ -237,18 +310,6 @@ def test_requests_of_one_turn_leave_together_on_a_thread_too() -> None:
     play(scene)
 
 
-def test_every_member_of_a_batch_that_fails_is_told() -> None:
-    """No neighbour is left hanging."""
-
-    async def scene() -> None:
-        batcher = Model().batcher(inline=True)
-        answers = await asyncio.gather(submit(batcher, 1), submit(batcher, POISON), return_exceptions=True)
-        assert [type(answer) for answer in answers] == [ComputeError, ComputeError]
-        await batcher.close()
-
-    play(scene)
-
-
 @both
 def test_an_oversized_request_fails_with_any_of_its_batches(*, inline: bool) -> None:
     """One error is its answer, the rows that have not left leave no more, and the next request is answered."""
@@ -259,27 +320,6 @@ def test_an_oversized_request_fails_with_any_of_its_batches(*, inline: bool) -> 
         with pytest.raises(ComputeError):
             await submit(batcher, 1, POISON, 2)
         assert await submit(batcher, 5) == [10]
-        await batcher.close()
-        assert batcher.waiting_rows == 0
-
-    play(scene)
-
-
-@both
-def test_a_cancelled_request_hurts_nobody(*, inline: bool) -> None:
-    """Its neighbours in the batch are answered, and its own rows need not be computed."""
-
-    async def scene() -> None:
-        model = Model(held=not inline)
-        batcher = model.batcher(inline=inline)
-        first = submit(batcher, 9) if inline else await hold(model, batcher)
-        left, gone, right = submit(batcher, 1), submit(batcher, 2), submit(batcher, 3)
-        gone.cancel()
-        model.go.set()
-        assert [await left, await right] == [[2], [6]]
-        await first
-        assert gone.cancelled()
-        assert [2] not in [own for batch in model.batches for own in batch]
         await batcher.close()
         assert batcher.waiting_rows == 0
 
@@ -384,7 +424,7 @@ def test_batches_are_counted(*, inline: bool) -> None:
     async def scene() -> None:
         stats = ModelStats()
         model = Model()
-        batcher = model.counted(stats, inline=inline, max_batch=2, max_queue=9)
+        batcher = model.batcher(stats=stats, inline=inline, max_batch=2, max_queue=9)
         await batcher.submit([1, 2, 3], 3, "")
         await batcher.close()
         assert stats.batch_rows.total == 3
@@ -393,51 +433,412 @@ def test_batches_are_counted(*, inline: bool) -> None:
     play(scene)
 
 
-REQUESTS = st.lists(
-    st.tuples(
-        st.lists(st.integers(POISON, 9), min_size=1, max_size=9),
-        st.sampled_from("ab"),
-        st.sampled_from(["wait", "wait", "wait", "cancel"]),
-        st.booleans(),
-    ),
-    max_size=20,
-)
+# Failures
 
 
-@both
-@given(requests=REQUESTS, max_batch=st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
-def test_each_answer_is_that_of_its_own_rows(
-    *, inline: bool, requests: list[tuple[Numbers, str, str, bool]], max_batch: int
-) -> None:
-    """Whatever comes together, a request has its own answer, or the error of a batch that it was in."""
+def test_halving_is_bounded() -> None:
+    """One culprit among 64 costs at most 14 runs beyond the first, and nobody else anything."""
 
     async def scene() -> None:
         model = Model()
-        batcher = model.batcher(inline=inline, max_batch=max_batch, max_queue=10**6)
-        futures = []
-        # Each number is told from every other, so that a batch shows whose rows it had.
-        marked = [
-            [POISON if number == POISON else 10 * (index + 1) + number for number in rows]
-            for index, (rows, _, _, _) in enumerate(requests)
-        ]
-        for rows, (_, key, fate, new_turn) in zip(marked, requests, strict=True):
-            futures.append(submit(batcher, *rows, key=key))
-            if fate == "cancel":
-                futures[-1].cancel()
-            if new_turn:
-                await asyncio.sleep(0)
-        answers = await asyncio.gather(*futures, return_exceptions=True)
+        batcher = model.batcher(inline=True, max_batch=64)
+        answers = await asyncio.gather(
+            *(submit(batcher, POISON if number == 37 else number) for number in range(64)), return_exceptions=True
+        )
+        assert [number for number, answer in enumerate(answers) if isinstance(answer, Exception)] == [37]
+        assert len(model.batches) - 1 <= 2 * math.log2(64) + 2
         await batcher.close()
-        failed = [model.join(batch) for batch in model.batches if any(POISON in own for own in batch)]
-        for rows, answer, (_, _, fate, _) in zip(marked, answers, requests, strict=True):
-            if fate == "cancel":
-                assert isinstance(answer, asyncio.CancelledError)
-            elif isinstance(answer, ComputeError):
-                assert any(set(rows) & set(batch) for batch in failed)
-            else:
-                assert answer == [2 * number for number in rows]
-        assert all(sum(map(len, batch)) <= max_batch for batch in model.batches)
-        assert batcher.waiting_rows == 0
 
     play(scene)
+
+
+@both
+def test_the_rest_of_a_request_that_failed_is_not_computed(*, inline: bool) -> None:
+    """Its rows leave the queue with the failure of the first."""
+
+    async def scene() -> None:
+        model = Model(held=not inline)
+        batcher = model.batcher(inline=inline, max_batch=2)
+        first = submit(batcher, 7) if inline else await hold(model, batcher)
+        large = submit(batcher, POISON, 1, 2, 3, 4, 5, key="large")
+        model.go.set()
+        with pytest.raises(ComputeError):
+            await large
+        assert await first
+        assert await submit(batcher, 6) == [12]
+        await batcher.close()
+        assert [number for batch in model.batches for own in batch for number in own if number in range(2, 6)] == []
+
+    play(scene)
+
+
+@both
+def test_results_whose_joining_breaks_are_a_fault_of_our_own(*, inline: bool) -> None:
+    """Whatever goes wrong there, the request is told and its neighbour is answered."""
+
+    class Breaking(Model):
+        @staticmethod
+        def join(parts: Sequence[Numbers]) -> Numbers:
+            raise IndexError(len(parts))
+
+    async def scene() -> None:
+        batcher = Breaking().batcher(inline=inline, max_batch=2)
+        divided, neighbour = submit(batcher, 1, 2, 3), submit(batcher, 4)
+        with pytest.raises(InternalError, match="its log says why"):
+            await divided
+        assert await neighbour == [8]
+        await batcher.close()
+
+    play(scene)
+
+
+# Room
+
+
+def test_a_cancelled_request_makes_room_at_once() -> None:
+    """In the middle of a full queue, before anything leaves or the loop goes round."""
+
+    async def scene() -> None:
+        model = Model(held=True)
+        batcher = model.batcher(inline=False, max_queue=3, max_queue_bytes=30)
+        first = await hold(model, batcher)
+        left, gone, right = (submit(batcher, number, size=10) for number in (1, 2, 3))
+        gone.cancel()
+        assert (batcher.waiting_rows, batcher.waiting_bytes) == (2, 20)
+        new = submit(batcher, 4, size=10)
+        model.go.set()
+        assert await asyncio.gather(*[first, left, right, new]) == [[0], [2], [6], [8]]
+        await batcher.close()
+
+    play(scene)
+
+
+@both
+def test_bytes_are_bounded_apart_from_rows(*, inline: bool) -> None:
+    """A request is refused for its bytes however few rows it has, and told that it is they."""
+
+    async def scene() -> None:
+        batcher = Model().batcher(inline=inline, max_queue_bytes=100)
+        waiting = [submit(batcher, number, size=45) for number in (1, 2)]
+        with pytest.raises(QueueFullError, match="90 bytes wait and 100 may, so there is no room for 11 more"):
+            submit(batcher, 3, size=11)
+        waiting.append(submit(batcher, 3, size=10))
+        assert await asyncio.gather(*waiting) == [[2], [4], [6]]
+        assert batcher.waiting_bytes == 0
+        await batcher.close()
+
+    play(scene)
+
+
+def test_who_is_refused_is_told_when_the_queue_is_predicted_to_be_empty() -> None:
+    """After all batches that wait, at the cost of the largest."""
+
+    async def scene() -> None:
+        batcher = Model().batcher(inline=True, max_batch=4, max_queue=8, cost=lambda rows: rows / 8)
+        waiting = [submit(batcher, 1, 2, 3, 4), submit(batcher, 5, 6, 7, 8)]
+        with pytest.raises(QueueFullError) as refused:
+            submit(batcher, 9)
+        assert refused.value.retry_after == 1.0
+        await asyncio.gather(*waiting)
+        await batcher.close()
+
+    play(scene)
+
+
+# Deadlines
+
+
+@both
+def test_a_deadline_that_has_passed_is_refused_at_once(*, inline: bool) -> None:
+    """Nothing of the request is queued or computed."""
+
+    async def scene() -> None:
+        model = Model()
+        batcher = model.batcher(inline=inline)
+        with pytest.raises(DeadlineError, match="passed 1000 ms before the request was queued"):
+            submit(batcher, 1, within=-1.0)
+        assert batcher.waiting_rows == 0
+        await batcher.close()
+        assert model.batches == []
+
+    play(scene)
+
+
+@both
+def test_a_deadline_that_passes_in_the_queue_is_told_at_that_time(*, inline: bool) -> None:
+    """Though the model is busy or the loop was; its place is free, its rows are not computed, others are answered."""
+
+    async def scene() -> None:
+        model = Model(held=not inline)
+        batcher = model.batcher(inline=inline)
+        first = submit(batcher, 9) if inline else await hold(model, batcher)
+        late, neighbour = submit(batcher, 1, within=0.05), submit(batcher, 2)
+        if inline:
+            # The loop is kept from its next turn until the deadline has passed.
+            busy_until = perf_counter() + 0.06
+            while perf_counter() < busy_until:
+                pass
+        with pytest.raises(DeadlineError, match="there was no answer after"):
+            await late
+        assert inline or batcher.waiting_rows == 1
+        model.go.set()
+        assert await neighbour == [4]
+        await first
+        await batcher.close()
+        assert [1] not in [own for batch in model.batches for own in batch]
+
+    play(scene)
+
+
+@both
+def test_a_deadline_to_come_changes_nothing(*, inline: bool) -> None:
+    """The request is answered as any other, and no timer is left to keep the loop or the request."""
+
+    async def scene() -> None:
+        batcher = Model().batcher(inline=inline, max_batch=2)
+        whole, divided, failed, gone = (submit(batcher, *rows, within=LONG) for rows in ([1], [2, 3, 4], [POISON], [5]))
+        gone.cancel()
+        assert await whole == [2]
+        assert await divided == [4, 6, 8]
+        with pytest.raises(ComputeError):
+            await failed
+        # With a timer left it would wait for an hour.
+        await batcher.close()
+
+    play(scene)
+
+
+def test_a_deadline_that_is_certain_to_be_missed_is_refused_at_once() -> None:
+    """When the rows ahead and its own take longer by the prediction, in batches as full as can be."""
+
+    async def scene() -> None:
+        batcher = Model().batcher(inline=True, max_batch=4, cost=lambda _: 10.0)
+        waiting = [submit(batcher, *range(3)), submit(batcher, *range(4))]
+        with pytest.raises(DeadlineError, match=r"in 19\d\d\d\.\d ms, and the answer takes 20000\.\d ms"):
+            submit(batcher, 1, within=19.9)
+        waiting.append(submit(batcher, 1, within=20.1))
+        waiting.append(submit(batcher, 1, key="other", within=10.1))
+        await asyncio.gather(*waiting)
+        await batcher.close()
+
+    play(scene)
+
+
+def test_the_batch_that_runs_counts_for_a_deadline() -> None:
+    """What is left of its predicted time comes before all that waits."""
+
+    async def scene() -> None:
+        model = Model(held=True)
+        batcher = model.batcher(inline=False, cost=lambda rows: 50.0 * rows)
+        first = await hold(model, batcher)
+        with pytest.raises(DeadlineError, match="at least"):
+            submit(batcher, 1, within=60.0)
+        second = submit(batcher, 1, within=101.0)
+        model.go.set()
+        assert await asyncio.gather(*[first, second]) == [[0], [2]]
+        await batcher.close()
+
+    play(scene)
+
+
+def test_an_answer_that_comes_too_late_is_none() -> None:
+    """A deadline that passes while the rows are computed is told at once, and the neighbours are answered."""
+
+    async def scene() -> None:
+        model = Model(held=True)
+        batcher = model.batcher(inline=False)
+        late = submit(batcher, 1, within=0.05)
+        neighbour = submit(batcher, 2)
+        with pytest.raises(DeadlineError):
+            await late
+        model.go.set()
+        assert await neighbour == [4]
+        await batcher.close()
+
+    play(scene)
+
+
+@both
+def test_deadlines_hold_while_a_batcher_closes(*, inline: bool) -> None:
+    """What is too late is not computed for the sake of the drain, and is told before `close` is done."""
+
+    async def scene() -> None:
+        model = Model(held=not inline)
+        batcher = model.batcher(inline=inline, max_batch=1)
+        first = submit(batcher, 9) if inline else await hold(model, batcher)
+        deadline = perf_counter() + 0.05
+        late, last = batcher.submit([1], 1, "", deadline=deadline), submit(batcher, 2)
+        closing = asyncio.ensure_future(batcher.close())
+        await asyncio.sleep(0)
+        # So that the rest of the drain comes right after the deadline.
+        while perf_counter() < deadline:
+            pass
+        model.go.set()
+        await closing
+        assert all(future.done() for future in (first, late, last))
+        assert isinstance(late.exception(), DeadlineError)
+        assert last.result() == [4]
+        assert [[1]] not in model.batches
+
+    play(scene)
+
+
+# Where batches run
+
+
+class Watched(Model):
+    """A model that notes where each batch runs, and whether two ever run at a time."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        super().__init__(held=held)
+        self.threads: list[int] = []
+        self.alone = threading.Lock()
+        self.together = False
+
+    def run(self, parts: Sequence[tuple[Numbers, int, int]]) -> list[Numbers]:
+        """Double each part's rows, and note it."""
+        self.threads.append(threading.get_ident())
+        if not self.alone.acquire(blocking=False):
+            self.together = True
+            return super().run(parts)
+        try:
+            return super().run(parts)
+        finally:
+            self.alone.release()
+
+
+def dear(rows: int) -> float:
+    """A cost by which up to two rows are cheap enough for the loop."""
+    return INLINE_SECONDS * (rows - 1) / 2
+
+
+def test_a_batch_runs_where_its_cost_says() -> None:
+    """A cheap one on the loop, any other on the model's own thread, which it has from then on."""
+
+    async def scene() -> None:
+        model, here = Watched(), threading.get_ident()
+        batcher = model.batcher(inline=None, cost=dear)
+        before = set(threading.enumerate())
+        assert await submit(batcher, 1, 2) == [2, 4]
+        assert set(threading.enumerate()) == before
+        assert await submit(batcher, 1, 2, 3) == [2, 4, 6]
+        await batcher.close()
+        assert [thread == here for thread in model.threads] == [True, False]
+
+    play(scene)
+
+
+def test_a_cheap_batch_waits_for_the_thread_that_is_busy() -> None:
+    """It is taken by it, the moment it is free: a model never computes two batches at a time."""
+
+    async def scene() -> None:
+        model, here = Watched(held=True), threading.get_ident()
+        batcher = model.batcher(inline=None, cost=dear)
+        large = submit(batcher, 1, 2, 3, 4)
+        await asyncio.to_thread(model.begun.wait)
+        small = submit(batcher, 5)
+        await asyncio.sleep(0)
+        assert not small.done()
+        model.go.set()
+        assert await asyncio.gather(*[large, small]) == [[2, 4, 6, 8], [10]]
+        await batcher.close()
+        assert here not in model.threads
+        assert not model.together
+
+    play(scene)
+
+
+def test_the_loop_computes_again_once_the_thread_is_idle() -> None:
+    """The thread keeps no batch to itself that costs less on the loop."""
+
+    async def scene() -> None:
+        model, here = Watched(), threading.get_ident()
+        batcher = model.batcher(inline=None, cost=dear)
+        for number in range(50):
+            assert await submit(batcher, *range(number % 2 * 2 + 1)) == [2 * n for n in range(number % 2 * 2 + 1)]
+        await batcher.close()
+        assert not model.together
+        assert here in model.threads
+
+    play(scene)
+
+
+def test_a_model_on_its_thread_never_computes_on_the_loop() -> None:
+    """Nor does the thread start before the first batch."""
+
+    async def scene() -> None:
+        model, here = Watched(), threading.get_ident()
+        before = set(threading.enumerate())
+        batcher = model.batcher(inline=False)
+        assert set(threading.enumerate()) == before
+        assert await asyncio.gather(*(submit(batcher, number) for number in range(20)))
+        await batcher.close()
+        assert here not in model.threads
+
+    play(scene)
+
+
+def test_a_model_that_gets_no_thread_computes_on_the_loop() -> None:
+    """A system that starts no more threads makes the server slow, and leaves nobody without an answer."""
+
+    async def scene() -> None:
+        model = Watched()
+        batcher = model.batcher(inline=False)
+        # No machine has an address space for such a stack.
+        usual = threading.stack_size(2**46)
+        try:
+            assert await submit(batcher, 1) == [2]
+        finally:
+            threading.stack_size(usual)
+        assert model.threads == [threading.get_ident()]
+        assert await submit(batcher, 1) == [2]
+        assert len(set(model.threads)) == 2
+        await batcher.close()
+
+    play(scene)
+
+
+def test_nothing_of_a_batch_outlives_it_while_the_thread_waits() -> None:
+    """What requests brought and what they got is freed with their answers, not with the next batch."""
+
+    class Watchable(list[int]):
+        """A list that can be watched."""
+
+    class Watching(Model):
+        def run(self, parts: Sequence[tuple[Numbers, int, int]]) -> list[Numbers]:
+            return [Watchable(own) for own in super().run(parts)]
+
+    async def scene() -> None:
+        batcher = Watching().batcher(inline=False)
+        payload, freed = Watchable([1]), [threading.Event(), threading.Event()]
+        weakref.finalize(payload, freed[0].set)
+        answer = await batcher.submit(payload, 1, "")
+        weakref.finalize(answer, freed[1].set)
+        assert answer == [2]
+        del payload, answer
+        gc.collect()
+        for event in freed:
+            assert await asyncio.to_thread(event.wait, 30)
+        await batcher.close()
+
+    play(scene)
+
+
+def test_a_loop_that_is_closed_under_a_computation_breaks_nothing() -> None:
+    """The thread ends quietly, with nobody left to tell."""
+    model = Model(held=True)
+    before = set(threading.enumerate())
+
+    async def scene() -> None:
+        await hold(model, model.batcher(inline=False))
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(scene())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    own = set(threading.enumerate()) - before
+    assert len(own) == 1
+    model.go.set()
+    # An exception in it would be a failure of this test.
+    for thread in own:
+        thread.join()

@@ -21,7 +21,8 @@ from service.errors import (
 )
 from service.manifest import Golden
 from service.metrics import Metrics
-from tests.service.conftest import SAMPLES, damage, graph_of, manifest_of, publish, write_version
+from service.runtime import Arrays
+from tests.service.conftest import SAMPLES, damage, graph_of, manifest_of, publish, save, write_version
 
 LOOP = asyncio.new_event_loop()
 
@@ -42,17 +43,28 @@ def loaded(root: Path, **options: object) -> Catalog:
 
 def answer(model: ServedModel) -> list[Array]:
     """What a model answers to its golden rows."""
+    assert model.golden is not None
+    arrays = tuple(
+        np.array(model.golden.inputs[spec.name], np.float32 if spec.datatype == "FP32" else np.int64)
+        for spec in model.manifest.inputs
+    )
+    return list(ask(model, arrays)[0])
 
-    async def ask() -> tuple[Array, ...]:
-        arrays = tuple(
-            np.array(model.golden.inputs[spec.name], np.float32 if spec.datatype == "FP32" else np.int64)
-            for spec in model.manifest.inputs
-        )
-        outputs = await model.batcher.submit(arrays, len(arrays[0]), "")
+
+def ask(model: ServedModel, *requests: Arrays) -> list[Arrays]:
+    """What a model answers to requests that come in one turn of the loop; it is closed after them."""
+
+    async def scene() -> list[Arrays]:
+        whole = model.manifest.batching == "none"
+        futures = [
+            model.batcher.submit(arrays, 1 if whole else len(arrays[0]), model.key(arrays), size=0)
+            for arrays in requests
+        ]
+        answers = [await future for future in futures]
         await model.batcher.close()
-        return outputs
+        return answers
 
-    return list(LOOP.run_until_complete(ask()))
+    return LOOP.run_until_complete(scene())
 
 
 def test_every_model_answers(samples: Path) -> None:
@@ -62,6 +74,7 @@ def test_every_model_answers(samples: Path) -> None:
     assert catalog.names == sorted(path.name for path in samples.iterdir())
     assert [model.manifest.name for model in catalog.served] == catalog.names
     for model in catalog.served:
+        assert model.golden is not None
         for output, expected in zip(answer(model), model.golden.outputs.values(), strict=True):
             np.testing.assert_allclose(output, expected, rtol=1e-6)
 
@@ -142,16 +155,6 @@ def test_a_model_of_which_only_an_input_is_odd_stays_out_alone(tmp_path: Path) -
     assert [model.manifest.name for model in loaded(tmp_path).served] == ["line"]
 
 
-def test_a_model_that_cannot_take_a_batch_stays_out(tmp_path: Path) -> None:
-    """A graph that fails on the largest batch does not take the server down with it."""
-    publish(tmp_path, "line")
-    publish(tmp_path, "fixed")
-    catalog = loaded(tmp_path)
-    assert [model.manifest.name for model in catalog.served] == ["line"]
-    with pytest.raises(NotReadyError, match=r"fixed version 1 .*model\.onnx: onnxruntime fails on a batch"):
-        catalog.find("fixed")
-
-
 def test_models_are_not_ready_before_they_are_loaded(tmp_path: Path) -> None:
     """Between start and load a known model is one that is being loaded."""
     publish(tmp_path, "line")
@@ -163,14 +166,146 @@ def test_models_are_not_ready_before_they_are_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "said"), [("gone", "which is no folder"), ("empty", "which holds no folder <name>/<version>")]
+    ("place", "said"),
+    [
+        ("gone", "there is no such file or folder"),
+        ("empty", "expected an ONNX file, or a folder of them or of versions, <name>/<version>/"),
+    ],
 )
-def test_a_folder_without_models_is_a_settings_error(place: str, said: str, tmp_path: Path) -> None:
+def test_a_place_without_models_is_a_settings_error(place: str, said: str, tmp_path: Path) -> None:
     """A server with nothing to serve does not start."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(SettingsError) as caught:
         Catalog(Settings(models=tmp_path / place), Metrics())
-    assert caught.value.message == f"models is {tmp_path / place}, {said}"
+    assert caught.value.message == f"models is {tmp_path / place}: {said}"
+
+
+def test_onnx_files_are_served_beside_published_models(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without golden rows; what is to be known of them is in the log and the index, what is no graph is not ready."""
+    publish(tmp_path, "line", 3)
+    save(tmp_path, "my echo.onnx", "echo")
+    save(tmp_path, "fixed.onnx", "fixed")
+    (tmp_path / "garbage.onnx").write_bytes(b"garbage")
+    catalog = loaded(tmp_path)
+    assert not catalog.ready
+    fixed, garbage, line, echo = catalog.index()
+    assert (line, echo) == (("line", "3", "READY", ""), ("my_echo", "1", "READY", ""))
+    assert fixed[:3] == ("fixed", "1", "READY")
+    assert "one row at a time" in fixed.reason
+    assert "dynamic_shapes" in fixed.reason
+    assert garbage[:3] == ("garbage", "1", "UNAVAILABLE")
+    assert "garbage.onnx: onnxruntime cannot load the graph" in garbage.reason
+    assert f"fixed version 1: {fixed.reason}" in caplog.messages
+    model = catalog.find("my_echo")
+    assert (model.golden, model.manifest.name) == (None, "my_echo")
+    texts = [np.array(rows, object) for rows in ([["a", "b"]], [["c", ""], ["ü", "d"]])]
+    assert [answer.tolist() for (answer,) in ask(model, *((rows,) for rows in texts))] == [
+        rows.tolist() for rows in texts
+    ]
+
+
+def test_one_onnx_file_is_served(tmp_path: Path) -> None:
+    """Its neighbours are not."""
+    save(tmp_path, "vote.onnx", "vote")
+    assert loaded(save(tmp_path, "line.onnx", "line")).index() == [("line", "1", "READY", "")]
+
+
+def test_a_model_of_one_row_at_a_time_answers_many(tmp_path: Path) -> None:
+    """Its rows are computed one by one and come back together."""
+    publish(tmp_path, "fixed")
+    rows = np.arange(10, dtype=np.float32).reshape(5, 2)
+    model = loaded(tmp_path).find("fixed")
+    assert (model.max_batch, ask(model, (rows,))[0][0].tolist()) == (1, rows.tolist())
+
+
+def test_a_model_without_rows_answers_each_request_by_itself(tmp_path: Path) -> None:
+    """In its own shapes, and version 1 has no way to ask it."""
+    publish(tmp_path, "whole")
+    model = loaded(tmp_path).find("whole")
+    squares = [(np.full((2, 2), number, np.float32),) for number in (1, 2, 3)]
+    assert [answer.tolist() for (answer,) in ask(model, *squares)] == [[2, 2], [4, 4], [6, 6]]
+    assert model.rows is None
+
+
+def quantised_answers(root: Path, **options: object) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
+    """What two requests of one turn and one row more are answered: a small row, a large one, and both together."""
+    model = loaded(root, **options).find("quantised")
+    small = np.array([[0.1, 0.25, -0.7, 0.33]], np.float32)
+    large = np.array([[10, -20, 30, 5]], np.float32)
+    answers = ask(model, (small,), (large,), (np.concatenate([small, large]),))
+    first, second, both = (answer.tolist() for (answer,) in answers)
+    return first, second, both
+
+
+def alone(root: Path) -> tuple[list[list[float]], list[list[float]]]:
+    """What the two rows are answered by a server that computes nothing else."""
+    rows = [[0.1, 0.25, -0.7, 0.33]], [[10, -20, 30, 5]]
+    first, second = (ask(loaded(root).find("quantised"), (np.array(row, np.float32),))[0][0].tolist() for row in rows)
+    return first, second
+
+
+@pytest.mark.parametrize("execution", ["inline", "thread"])
+def test_requests_do_not_change_each_other(execution: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a network whose batch sets a row's scale, every row is answered as it is alone; the log says what is done."""
+    publish(tmp_path, "quantised")
+    first, second = alone(tmp_path)
+    assert quantised_answers(tmp_path, execution=execution) == (first, second, first + second)
+    assert "quantised version 1: a row's answer depends on the batch" in caplog.messages[0]
+    assert "each row is computed by itself" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("execution", ["inline", "thread"])
+def test_rows_of_one_request_may_be_computed_together(execution: str, tmp_path: Path) -> None:
+    """Where the operator says so, a request's rows share a batch with each other and with nobody else's."""
+    publish(tmp_path, "quantised")
+    alone_first, alone_second = alone(tmp_path)
+    first, second, both = quantised_answers(tmp_path, execution=execution, dependent_rows="request")
+    assert (first, second) == (alone_first, alone_second)
+    assert both != first + second
+
+
+def test_rows_of_all_requests_may_be_computed_together(tmp_path: Path) -> None:
+    """Where the operator says so, the answers are those of the batch."""
+    publish(tmp_path, "quantised")
+    first, _, both = quantised_answers(tmp_path, execution="inline", dependent_rows="mixed")
+    assert first != alone(tmp_path)[0]
+    assert first == both[:1]
+
+
+def test_values_outside_the_ranges_are_counted_once_computed(tmp_path: Path) -> None:
+    """By feature; what the model was tried with at the start does not count."""
+    publish(tmp_path, "line")
+    model = loaded(tmp_path).find("line")
+    assert not model.stats.outside
+    ask(model, *((np.array(rows, np.float32),) for rows in ([[0, 3], [9, 9]], [[1, 1]], [[-2, 0]])))
+    assert model.stats.outside == {"width": 2, "height": 2}
+
+
+@pytest.mark.parametrize(
+    ("setting", "refusing"), [("none", []), ("all", ["line"]), ("line", ["line"]), ("vote, line", ["line"]), ("", [])]
+)
+def test_values_outside_the_ranges_are_refused_where_the_setting_says(
+    setting: str, refusing: list[str], tmp_path: Path
+) -> None:
+    """Of the models that are named and know ranges."""
+    publish(tmp_path, "line")
+    publish(tmp_path, "vote")
+    catalog = loaded(tmp_path, refuse_outside=setting)
+    assert [model.manifest.name for model in catalog.served if model.refuses is not None] == refusing
+
+
+def test_a_model_that_cannot_refuse_says_so(tmp_path: Path) -> None:
+    """Whoever names a model without ranges is told that it refuses nothing; `all` means those that can."""
+    publish(tmp_path, "vote")
+    assert "it knows no ranges" in loaded(tmp_path, refuse_outside="vote").index()[0].reason
+    assert not loaded(tmp_path, refuse_outside="all").index()[0].reason
+
+
+def test_a_setting_that_names_no_model_is_told(tmp_path: Path) -> None:
+    """The server does not start with a rule that would hold for nothing."""
+    publish(tmp_path, "line")
+    with pytest.raises(SettingsError, match="refuse_outside names 'lime', which is no model: the models are line"):
+        Catalog(Settings(models=tmp_path, refuse_outside="line,lime"), Metrics())
 
 
 def test_a_missing_provider_is_a_settings_error(samples: Path) -> None:
@@ -197,8 +332,8 @@ def test_batches_run_where_the_setting_says(name: str, execution: str, threads: 
     model = loaded(tmp_path, execution=execution).find(name)
 
     async def count() -> int:
-        arrays = (np.array(next(iter(model.golden.inputs.values())), np.float32),)
-        await model.batcher.submit(arrays, len(arrays[0]), "")
+        arrays = (np.zeros((64, *model.manifest.inputs[0].row_shape), np.float32),)
+        await model.batcher.submit(arrays, len(arrays[0]), "", size=0)
         own = set(threading.enumerate()) - before
         await model.batcher.close()
         return len(own)
@@ -226,10 +361,10 @@ def test_a_closed_catalog_takes_no_more(tmp_path: Path) -> None:
 
     async def scene() -> None:
         batcher = catalog.find("line").batcher
-        waiting = batcher.submit(rows, 1, "")
+        waiting = batcher.submit(rows, 1, "", size=0)
         await catalog.close()
         assert waiting.result()[0].tolist() == [[-0.75]]
         with pytest.raises(DrainingError):
-            batcher.submit(rows, 1, "")
+            batcher.submit(rows, 1, "", size=0)
 
     LOOP.run_until_complete(scene())

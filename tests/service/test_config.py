@@ -29,6 +29,8 @@ def test_every_setting_has_a_default() -> None:
     settings = load_settings()
     assert (settings.host, settings.port, settings.models) == ("127.0.0.1", 8080, Path("models"))
     assert (settings.provider, settings.execution, settings.threads) == ("cpu", "auto", 1)
+    assert (settings.dependent_rows, settings.refuse_outside) == ("alone", "none")
+    assert settings.max_queue_bytes == 256 * 1024 * 1024
 
 
 def test_flags_beat_variables_beat_the_file_beats_the_default(tmp_path: Path, monkeypatch: Patch) -> None:
@@ -59,7 +61,9 @@ def test_an_empty_variable_is_none(monkeypatch: Patch) -> None:
         ("execution", "maybe"),
         ("max_batch", "0"),
         ("max_queue", "0"),
+        ("max_queue_bytes", "0"),
         ("max_body", "0"),
+        ("dependent_rows", "some"),
         ("drain_seconds", "-1"),
         ("log_level", "loud"),
     ],

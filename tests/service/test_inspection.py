@@ -1,12 +1,13 @@
 """Behaviour of service.inspection."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.errors import ModelError
 from service.inspection import Finding, inspect
-from tests.service.conftest import COMMITTED, SAMPLES, damage, graph_of, publish
+from tests.service.conftest import COMMITTED, SAMPLES, damage, graph_of, publish, save
 
 
 def only(path: Path) -> Finding:
@@ -106,33 +107,70 @@ def test_a_version_without_a_manifest_is_not_sound(tmp_path: Path) -> None:
     assert (finding.sound, "there is no such file" in finding.text) == (False, True)
 
 
-@pytest.mark.parametrize("file", ["plain.onnx", "with space & more.onnx", "stats.onnx", ".onnx", "ünïcode.onnx"])
-def test_an_onnx_file_is_sound_whatever_it_is_called(file: str, tmp_path: Path) -> None:
-    """A graph needs no manifest, and a file's name is not the model's."""
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("plain.onnx", "plain"), ("with space & more.onnx", "with_space_more"), ("ünïcode.net", "unicode")],
+)
+def test_an_onnx_file_is_shown_as_it_would_be_served(file: str, name: str, tmp_path: Path) -> None:
+    """A graph needs no manifest, and the model is called as the file is, as far as an address can hold it."""
     path = tmp_path / file
     path.write_bytes(graph_of(SAMPLES["pair"]))
     finding = only(path)
     assert finding.sound
-    assert finding.text.startswith(f"{file}, an ONNX file without a manifest\n")
-    for word in ("left  FP32 [any, 2]", "right  INT64 [any, 1]", "no golden rows to compare with"):
+    assert finding.text.startswith(f"{file}, an ONNX file without a manifest, served as {name} version 1\n")
+    for word in ("left  FP32 [any, 2]", "right  INT64 [any, 1]", "up to 256 rows, of any requests", "no golden rows"):
         assert word in finding.text
+
+
+def test_a_folder_of_onnx_files_is_looked_at(tmp_path: Path) -> None:
+    """Beside what is published there, in the order of the names."""
+    publish(tmp_path, "line", 3)
+    save(tmp_path, "vote.onnx", "vote")
+    save(tmp_path, "echo.onnx", "echo")
+    assert [finding.text.splitlines()[0] for finding in inspect(tmp_path)] == [
+        "echo.onnx, an ONNX file without a manifest, served as echo version 1",
+        "line version 3",
+        "vote.onnx, an ONNX file without a manifest, served as vote version 1",
+    ]
 
 
 def test_a_fixed_batch_is_told_with_the_way_out(tmp_path: Path) -> None:
     """A graph that takes one row at a time works, and can be exported better."""
-    path = tmp_path / "fixed.onnx"
-    path.write_bytes(graph_of(SAMPLES["fixed"]))
-    finding = only(path)
+    finding = only(save(tmp_path, "fixed.onnx", "fixed"))
     assert finding.sound
-    assert "the batch dimension is fixed at 1" in finding.text
-    assert "dynamic_shapes" in finding.text
+    for word in ("row  FP32 [any, 2]", "batches    of one row", "fixed at 1, so it is served", "dynamic_shapes"):
+        assert word in finding.text
 
 
 def test_a_version_with_a_fixed_batch_is_sound(tmp_path: Path) -> None:
-    """Its golden row is computed as it was recorded, and what it does not take is said."""
+    """Its manifest says so itself, so there is nothing to note."""
     finding = only(publish(tmp_path, "fixed"))
     assert finding.sound
-    assert "it takes no batch of any size" in finding.text
+    assert "batches    of one row\n  sound" in finding.text
+
+
+def test_a_graph_without_a_batch_is_told(tmp_path: Path) -> None:
+    """With its own shapes, and why each request is a run."""
+    finding = only(save(tmp_path, "whole.onnx", "whole"))
+    assert finding.sound
+    for word in ("FP32 [2, 2]", "batches    none: each request is a run by itself", "'square' is fixed at 2"):
+        assert word in finding.text
+
+
+@pytest.mark.parametrize(
+    ("options", "batches", "note"),
+    [
+        ({}, "of one row", "each row is computed by itself"),
+        ({"dependent_rows": "request"}, "up to 8 rows, of one request", "only rows of one request"),
+        ({"dependent_rows": "mixed"}, "up to 8 rows, of any requests", "together all the same"),
+    ],
+)
+def test_rows_that_change_each_other_are_told(options: Any, batches: str, note: str, tmp_path: Path) -> None:  # noqa: ANN401  # settings
+    """With what the server does about it, as its settings say."""
+    (finding,) = inspect(publish(tmp_path, "quantised"), max_batch=8, **options)
+    assert finding.sound
+    assert f"batches    {batches}\n" in finding.text
+    assert note in finding.text
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage"])
@@ -145,12 +183,12 @@ def test_a_file_that_is_no_graph_is_not_sound(content: bytes, tmp_path: Path) ->
     assert f"NOT SOUND  {path}: onnxruntime cannot load the graph" in finding.text
 
 
-@pytest.mark.parametrize("place", ["gone", "empty"])
-def test_where_there_is_nothing_an_error_says_what_is_expected(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "said"), [("gone", "there is no such file"), ("empty", "expected an ONNX file, or a folder of them")]
+)
+def test_where_there_is_nothing_an_error_says_what_is_expected(place: str, said: str, tmp_path: Path) -> None:
     """An empty folder and a missing one are no models."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError) as caught:
         inspect(tmp_path / place)
-    assert caught.value.message == (
-        f"{tmp_path / place}: expected an ONNX file, or a folder with versions, <name>/<version>/manifest.json"
-    )
+    assert caught.value.message.startswith(f"{tmp_path / place}: {said}")

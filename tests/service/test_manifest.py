@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from service.errors import ManifestError
 from service.manifest import (
     VARIABLE,
+    Batching,
     Datatype,
     Environment,
     Feature,
@@ -42,9 +43,10 @@ JSON = st.recursive(
 
 
 @st.composite
-def tensor_specs(draw: st.DrawFn, name: str) -> TensorSpec:
+def tensor_specs(draw: st.DrawFn, name: str, batching: Batching) -> TensorSpec:
     """Draw an input or output, with names of columns or classes where its shape allows them."""
-    shape = (draw(DIMENSIONS), *draw(st.lists(DIMENSIONS, max_size=3)))
+    lengths = tuple(draw(st.lists(DIMENSIONS, max_size=3)))
+    shape = (VARIABLE, *lengths) if batching == "rows" else lengths
     width = shape[-1] if len(shape) > 1 else 0
     features, labels = None, None
     if width > 0:
@@ -75,8 +77,9 @@ def tensor_specs(draw: st.DrawFn, name: str) -> TensorSpec:
 @st.composite
 def manifests(draw: st.DrawFn) -> ModelManifest:
     """Draw a sound manifest with or without each of its parts."""
-    inputs = [draw(tensor_specs(f"input {index}")) for index in range(draw(st.integers(1, 3)))]
-    outputs = [draw(tensor_specs(f"output {index}")) for index in range(draw(st.integers(1, 3)))]
+    batching = draw(st.sampled_from(get_args(Batching)))
+    inputs = [draw(tensor_specs(f"input {index}", batching)) for index in range(draw(st.integers(1, 3)))]
+    outputs = [draw(tensor_specs(f"output {index}", batching)) for index in range(draw(st.integers(1, 3)))]
     entries = st.builds(FileEntry, sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True), bytes=st.integers(0, 2**40))
     environment = st.builds(
         Environment,
@@ -103,6 +106,8 @@ def manifests(draw: st.DrawFn) -> ModelManifest:
         name=draw(NAMES.filter(is_model_name)),
         version=draw(st.integers(1, 2**31)),
         kind=draw(st.sampled_from([kind for kind in get_args(Kind) if kind != "next_word"])),
+        batching=batching,
+        max_batch=draw(st.none() | st.integers(1, 2**16)),
         description=draw(st.text(max_size=8)),
         inputs=tuple(inputs),
         outputs=tuple(outputs),
@@ -200,10 +205,13 @@ def test_a_sound_manifest_has_defaults_for_what_it_leaves_out() -> None:
         ({"outputs": []}, "outputs: "),
         ({"unknown": 1}, "unknown: "),
         ({"inputs": tensor(name="")}, "inputs/0/name: "),
-        ({"inputs": tensor(datatype="BYTES")}, "inputs/0/datatype: "),
+        ({"inputs": tensor(datatype="FP128")}, "inputs/0/datatype: "),
         ({"inputs": tensor(shape=[-1, -2])}, "inputs/0/shape/1: "),
         ({"inputs": tensor(shape=[-1, 0])}, "inputs/0/shape/1: "),
-        ({"inputs": tensor(shape=[])}, "inputs/0/shape: "),
+        ({"inputs": tensor(shape=[])}, "x: shape [] has no variable first dimension"),
+        ({"outputs": tensor(shape=[1, 2])}, "x: shape [1, 2] has no variable first dimension"),
+        ({"batching": "columns"}, "batching: "),
+        ({"max_batch": 0}, "max_batch: "),
         ({"inputs": tensor(name='a"b')}, "inputs/0/name: "),
         ({"inputs": tensor(unknown=1)}, "inputs/0/unknown: "),
         ({"inputs": tensor() * 2}, "input 'x' is named twice"),

@@ -2,18 +2,20 @@
 
 import itertools
 import math
+from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import CONTENT_TYPE, OUTCOMES, ROWS, SECONDS, Histogram, Metrics
+from service.metrics import CONTENT_TYPE, ROWS, SECONDS, Histogram, Metrics, Outcome
 
 NAMES = {
     "forwardpass_ready": "gauge",
     "forwardpass_requests": "counter",
     "forwardpass_invalid_requests": "counter",
+    "forwardpass_out_of_range_values": "counter",
     "forwardpass_unrouted_requests": "counter",
     "forwardpass_request_duration_seconds": "histogram",
     "forwardpass_phase_duration_seconds": "histogram",
@@ -63,10 +65,10 @@ def test_the_content_type_is_that_of_the_text_format() -> None:
 def test_requests_are_counted_by_model_version_protocol_and_outcome() -> None:
     """Each combination that occurred is a sample."""
     metrics = Metrics()
-    for number, outcome in enumerate(OUTCOMES, 1):
+    for number, outcome in enumerate(get_args(Outcome), 1):
         metrics.model("line", 1).requests["v1", outcome] += number
     metrics.model("line", 2).requests["v2", "ok"] += 7
-    expected = {("line", outcome, "v1", "1"): number for number, outcome in enumerate(OUTCOMES, 1)}
+    expected = {("line", outcome, "v1", "1"): number for number, outcome in enumerate(get_args(Outcome), 1)}
     assert samples(metrics, "forwardpass_requests", "_total") == expected | {("line", "ok", "v2", "2"): 7}
 
 

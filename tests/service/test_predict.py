@@ -1,6 +1,7 @@
 """Behaviour of service.predict."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 from service.catalog import Catalog
 from service.config import Settings
-from service.errors import ComputeError, Fault, QueueFullError, ShapeError, UnavailableError
+from service.errors import Fault, ForwardpassError, UnavailableError
 from service.metrics import Metrics, ModelStats
-from service.predict import JSON_LENGTH_HEADER, Call, Predictor, Reply, error_reply
+from service.predict import Call, Pending, Predictor, Reply
 from tests.service.conftest import damage, publish
 
 
@@ -39,20 +40,28 @@ class Desk:
 
         asyncio.run(whole())
 
+    async def answer(self, call: Call) -> Reply:
+        """The reply to a call, as a wire waits for it."""
+        begun = self.predictor.begin(call)
+        if isinstance(begun, Reply):
+            return begun
+        await asyncio.wait([begun.future])
+        return begun.finish()
+
     def answers(self, *calls: Call) -> list[Reply]:
         """The replies to calls that come at once."""
         replies: list[Reply] = []
 
         async def scene() -> None:
-            replies.extend(await asyncio.gather(*map(self.predictor.answer, calls)))
+            replies.extend(await asyncio.gather(*map(self.answer, calls)))
 
         self.play(scene)
         return replies
 
 
-def rows(model: str, instances: object, version: str | None = None, **more: str) -> Call:
+def rows(model: str, instances: object, version: str | None = None) -> Call:
     """A call of version 1."""
-    return Call("v1", model, version, json.dumps({"instances": instances}).encode(), **more)
+    return Call("v1", model, version, json.dumps({"instances": instances}).encode())
 
 
 def infer(model: str, inputs: list[dict[str, Any]], version: str | None = None, **more: Any) -> Call:  # noqa: ANN401  # JSON
@@ -66,23 +75,29 @@ def point(*values: float) -> dict[str, Any]:
 
 
 def told(reply: Reply) -> Any:  # noqa: ANN401  # JSON
-    """The JSON of a reply."""
-    assert reply.media_type == "application/json"
+    """The JSON of a reply that is no error."""
+    assert (reply.error, reply.json_length) == (None, None)
     return json.loads(reply.body)
+
+
+def error(reply: Reply) -> ForwardpassError:
+    """The error of a reply that has nothing else."""
+    assert reply.error is not None
+    assert (reply.body, reply.json_length) == (b"", None)
+    return reply.error
 
 
 def test_version_1_answers_rows(samples: Path) -> None:
     """Rows by position and by name get plain numbers, with or without the version in the call."""
     calls = [rows("line", [[1, 2], {"height": 2, "width": 1}]), rows("line", [[1, 2]], "1")]
     first, second = Desk(samples).answers(*calls)
-    assert (first.status, told(first)) == (200, {"predictions": [-2.0, -2.0]})
-    assert (second.status, told(second)) == (200, {"predictions": [-2.0]})
+    assert told(first) == {"predictions": [-2.0, -2.0]}
+    assert told(second) == {"predictions": [-2.0]}
 
 
 def test_version_2_answers_tensors(samples: Path) -> None:
     """The reply names the model, echoes the id and has the tensor."""
     (reply,) = Desk(samples).answers(infer("line", [point(1, 2)], "1", id="abc"))
-    assert reply.status == 200
     assert told(reply) == {
         "model_name": "line",
         "model_version": "1",
@@ -92,17 +107,15 @@ def test_version_2_answers_tensors(samples: Path) -> None:
 
 
 def test_version_2_answers_raw_bytes(samples: Path) -> None:
-    """A body with raw tensors gets raw tensors where it asks for them, the JSON's length in the header."""
+    """A body with raw tensors gets raw tensors where it asks for them, the JSON's length beside them."""
     blob = np.array([[1, 2], [3, 4]], "<f4").tobytes()
     described = {"name": "point", "shape": [2, 2], "datatype": "FP32", "parameters": {"binary_data_size": len(blob)}}
     text = json.dumps({"inputs": [described], "parameters": {"binary_data_output": True}}).encode()
-    (reply,) = Desk(samples).answers(Call("v2", "line", None, text + blob, json_length=str(len(text))))
-    assert (reply.status, reply.media_type) == (200, "application/octet-stream")
-    ((header, length),) = reply.headers
-    assert header == JSON_LENGTH_HEADER
-    (output,) = json.loads(reply.body[: int(length)])["outputs"]
+    (reply,) = Desk(samples).answers(Call("v2", "line", None, text + blob, json_length=len(text)))
+    assert reply.json_length is not None
+    (output,) = json.loads(reply.body[: reply.json_length])["outputs"]
     assert output["parameters"] == {"binary_data_size": 8}
-    assert np.frombuffer(reply.body[int(length) :], "<f4").tolist() == [-2.0, -3.5]
+    assert np.frombuffer(reply.body[reply.json_length :], "<f4").tolist() == [-2.0, -3.5]
 
 
 def test_both_protocols_give_the_same_numbers(committed: Path) -> None:
@@ -145,7 +158,7 @@ def test_a_faulty_request_does_not_touch_its_neighbours(samples: Path) -> None:
     """Requests that come at once are answered each for itself."""
     desk = Desk(samples)
     replies = desk.answers(rows("line", [[1, 2]]), rows("line", [[1, "x"]]), rows("line", []), rows("line", [[0, 1]]))
-    assert [reply.status for reply in replies] == [200, 400, 400, 200]
+    assert [reply.error is None for reply in replies] == [True, False, False, True]
     assert told(replies[3]) == {"predictions": [-1.25]}
     assert desk.stats("line").batch_rows.total == 2
 
@@ -153,11 +166,10 @@ def test_a_faulty_request_does_not_touch_its_neighbours(samples: Path) -> None:
 def test_all_faults_are_told_at_once(samples: Path) -> None:
     """A reply points to each place, with what is expected there and what came."""
     (reply,) = Desk(samples).answers(rows("line", [[1, "x"], [1]]))
-    content = told(reply)
-    assert (reply.status, content["code"]) == (400, "invalid_value")
-    assert content["error"].endswith("(and 1 more fault)")
-    assert [fault["pointer"] for fault in content["faults"]] == ["/instances/0/1", "/instances/1"]
-    assert content["faults"][0] == {"pointer": "/instances/0/1", "expected": "a number", "got": "'x'", "hint": ""}
+    assert error(reply).code == "invalid_value"
+    assert error(reply).message.endswith("(and 1 more fault)")
+    assert [fault.pointer for fault in error(reply).faults] == ["/instances/0/1", "/instances/1"]
+    assert error(reply).faults[0] == Fault("/instances/0/1", "a number", "'x'")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +182,7 @@ def test_all_faults_are_told_at_once(samples: Path) -> None:
         (Call("v1", "line", None, b'{"instances":' + b"[" * 100_000), 400, "invalid_json"),
         (Call("v2", "line", None, b"{}"), 400, "invalid_structure"),
         (Call("v2", "line", None, b"null"), 400, "invalid_structure"),
-        (rows("line", [[1, 2]], content_encoding="br"), 415, "unsupported_encoding"),
+        (infer("line", [point(1, 2)])._replace(json_length=10**18), 400, "invalid_binary"),
         (rows("line", [[1, 2, 3]]), 400, "shape_mismatch"),
         (rows("line", [{"width": 1}]), 400, "feature_mismatch"),
         (infer("line", []), 400, "tensor_mismatch"),
@@ -181,51 +193,26 @@ def test_all_faults_are_told_at_once(samples: Path) -> None:
 def test_whatever_is_wrong_is_a_reply(call: Call, status: int, code: str, samples: Path) -> None:
     """Each error comes back with its status and code, in the form of both protocols."""
     (reply,) = Desk(samples).answers(call)
-    content = told(reply)
-    assert (reply.status, content["code"]) == (status, code)
-    assert content["error"]
-    assert len(content["error"].splitlines()) == 1
-
-
-@pytest.mark.parametrize("encoding", [None, "", "identity"])
-def test_a_body_as_it_is_is_read(encoding: str | None, samples: Path) -> None:
-    """Saying that nothing was encoded is saying nothing."""
-    call = rows("line", [[1, 2]])._replace(content_encoding=encoding)
-    assert Desk(samples).answers(call)[0].status == 200
-
-
-@pytest.mark.parametrize("length", ["", "x", "-1", "+1", " 2", "1.5", "0x2", "1_0", "²", "٣", "9" * 19, "9" * 5000])
-def test_a_length_that_is_none_is_refused(length: str, samples: Path) -> None:
-    """The header with the JSON's length holds digits, as many as a length can have."""
-    (reply,) = Desk(samples).answers(infer("line", [point(1, 2)])._replace(json_length=length))
-    content = told(reply)
-    assert (reply.status, content["code"]) == (400, "invalid_binary")
-    assert "Inference-Header-Content-Length" in content["error"]
-    assert len(content["error"]) < 200
-
-
-def test_a_length_beyond_the_body_is_refused(samples: Path) -> None:
-    """A body that lacks bytes is the caller's fault."""
-    (reply,) = Desk(samples).answers(infer("line", [point(1, 2)])._replace(json_length="9" * 18))
-    assert (reply.status, told(reply)["code"]) == (400, "invalid_binary")
+    assert (error(reply).status, error(reply).code) == (status, code)
+    assert len(error(reply).message.splitlines()) == 1
 
 
 def test_a_model_that_is_not_ready_says_when_to_come_again(tmp_path: Path) -> None:
-    """The reply has the reason, and the time in whole seconds and in milliseconds."""
+    """The error has the reason, and the time."""
     damage(publish(tmp_path, "line"))
     (reply,) = Desk(tmp_path).answers(rows("line", [[1, 2]]))
-    assert (reply.status, told(reply)["code"]) == (503, "model_not_ready")
-    assert reply.headers == (("retry-after", "1"),)
-    assert told(reply)["retry_after_ms"] == 1000
+    refused = error(reply)
+    assert isinstance(refused, UnavailableError)
+    assert (refused.code, refused.retry_after) == ("model_not_ready", 1.0)
+    assert "model.onnx" in refused.message
 
 
 def test_a_full_queue_refuses(samples: Path) -> None:
     """As many rows as may wait are answered; what comes beyond them is told when to come again."""
     desk = Desk(samples, max_queue=2, execution="inline")
     replies = desk.answers(*(rows("line", [[1, 2]]) for _ in range(4)))
-    assert [reply.status for reply in replies] == [200, 200, 503, 503]
-    assert told(replies[2])["code"] == "queue_full"
-    assert dict(replies[2].headers) == {"retry-after": "1"}
+    assert [told(reply) for reply in replies[:2]] == [{"predictions": [-2.0]}] * 2
+    assert [error(reply).code for reply in replies[2:]] == ["queue_full"] * 2
     assert desk.stats("line").requests == {("v1", "ok"): 2, ("v1", "refused"): 2}
 
 
@@ -235,8 +222,7 @@ def test_a_draining_server_refuses(samples: Path) -> None:
 
     async def scene() -> None:
         await desk.catalog.close()
-        reply = await desk.predictor.answer(rows("line", [[1, 2]]))
-        assert (reply.status, told(reply)["code"]) == (503, "draining")
+        assert error(await desk.answer(rows("line", [[1, 2]]))).code == "draining"
 
     desk.play(scene)
 
@@ -274,43 +260,84 @@ def test_an_answer_is_timed_by_phase(samples: Path) -> None:
     assert sum(stats.compute.counts) == sum(stats.batch_rows.counts) == 1
 
 
-def test_a_cancelled_request_is_counted_and_hurts_nobody(samples: Path) -> None:
-    """A caller that has gone leaves its neighbour's answer as it is."""
+def test_an_abandoned_request_is_counted_and_hurts_nobody(samples: Path) -> None:
+    """A caller that has gone leaves its neighbour's answer as it is, and its rows are not computed."""
     desk = Desk(samples, execution="inline")
 
     async def scene() -> None:
-        gone, stays = (asyncio.ensure_future(desk.predictor.answer(rows("line", [[1, 2]]))) for _ in range(2))
-        await asyncio.sleep(0)
+        gone = desk.predictor.begin(rows("line", [[1, 2]]))
+        stays = desk.predictor.begin(rows("line", [[0, 1]]))
+        assert isinstance(stays, Pending)
+        assert isinstance(gone, Pending)
         assert desk.stats("line").in_flight == 2
-        gone.cancel()
-        assert told(await stays) == {"predictions": [-2.0]}
-        with pytest.raises(asyncio.CancelledError):
-            await gone
+        gone.abandon()
+        await stays.future
+        assert told(stays.finish()) == {"predictions": [-1.25]}
 
     desk.play(scene)
     assert desk.stats("line").requests == {("v1", "ok"): 1, ("v1", "cancelled"): 1}
     assert desk.stats("line").in_flight == 0
+    assert desk.stats("line").batch_rows.total == 1
 
 
-@pytest.mark.parametrize(
-    ("seconds", "header", "milliseconds"), [(0.0, "1", 0), (0.0001, "1", 1), (1.0, "1", 1000), (2.2, "3", 2200)]
-)
-def test_the_time_to_come_again_is_rounded_up(seconds: float, header: str, milliseconds: int) -> None:
-    """The header has whole seconds and never none, the body milliseconds."""
-    reply = error_reply(QueueFullError("full", retry_after=seconds))
-    assert reply.headers == (("retry-after", header),)
-    assert told(reply) == {"error": "full", "code": "queue_full", "retry_after_ms": milliseconds}
+def test_a_request_that_failed_can_be_abandoned(samples: Path) -> None:
+    """An error that comes as its caller goes is no news to anybody."""
+    desk = Desk(samples, execution="inline")
+    unwatched: list[object] = []
+
+    async def scene() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unwatched.append(context))
+        gone = desk.predictor.begin(rows("lookup", [[7]]))
+        assert isinstance(gone, Pending)
+        await asyncio.wait([gone.future])
+        gone.abandon()
+        del gone
+        gc.collect()
+
+    desk.play(scene)
+    assert not unwatched
 
 
-def test_an_error_is_told_with_its_faults_only_where_it_has_some() -> None:
-    """Statuses and codes are the error's own."""
-    fault = Fault("/inputs/0/shape/1", "20", "19", "count again")
-    reply = error_reply(ShapeError("wrong", [fault]))
-    assert (reply.status, reply.headers) == (400, ())
-    assert told(reply) == {
-        "error": "wrong",
-        "code": "shape_mismatch",
-        "faults": [{"pointer": "/inputs/0/shape/1", "expected": "20", "got": "19", "hint": "count again"}],
-    }
-    assert told(error_reply(ComputeError("failed"))) == {"error": "failed", "code": "compute_failed"}
-    assert error_reply(UnavailableError("later")).status == 503
+def test_a_request_whose_time_is_over_is_not_computed(samples: Path) -> None:
+    """A limit of a microsecond is over when the request is decoded; one of a minute is not."""
+    desk = Desk(samples, execution="inline")
+    late, punctual = desk.answers(
+        infer("line", [point(1, 2)], parameters={"timeout": 1}),
+        infer("line", [point(1, 2)], parameters={"timeout": 60_000_000}),
+    )
+    assert (error(late).code, error(late).status) == ("deadline_exceeded", 504)
+    assert told(punctual)["outputs"][0]["data"] == [-2.0]
+    assert desk.stats("line").requests == {("v2", "expired"): 1, ("v2", "ok"): 1}
+    assert desk.stats("line").batch_rows.total == 1
+
+
+def test_a_model_without_rows_is_asked_by_version_2(tmp_path: Path) -> None:
+    """Version 1 says which path to take instead."""
+    publish(tmp_path, "whole")
+    square = {"name": "square", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    refused, answered = Desk(tmp_path).answers(rows("whole", [[[1, 2], [3, 4]]]), infer("whole", [square]))
+    assert error(refused).code == "unsupported"
+    assert "POST /v2/models/whole/infer" in error(refused).message
+    assert told(answered)["outputs"] == [{"name": "trace", "datatype": "FP32", "shape": [2], "data": [4.0, 6.0]}]
+
+
+def test_values_outside_the_training_range_are_counted(samples: Path) -> None:
+    """They are answered, and each is one more of its feature."""
+    desk = Desk(samples)
+    (reply,) = desk.answers(rows("line", [[0, 2], [9, -9], [0, 9]]))
+    assert len(told(reply)["predictions"]) == 3
+    assert desk.stats("line").outside == {"width": 1, "height": 2}
+
+
+def test_values_outside_the_training_range_are_refused_where_the_operator_says_so(samples: Path) -> None:
+    """Every one of them is a fault, in the words of its feature."""
+    first, second, inside = Desk(samples, refuse_outside="line").answers(
+        rows("line", [[0, 2], [9, -9]]), infer("line", [point(9, 0)]), rows("line", [[0, 2]])
+    )
+    assert [error(reply).code for reply in (first, second)] == ["out_of_range"] * 2
+    assert [(fault.pointer, fault.expected, fault.got) for fault in error(first).faults] == [
+        ("/instances/1", "width from -1.0 to 2.5", "9.0"),
+        ("/instances/1", "height from -1.0 to 2.5", "-9.0"),
+    ]
+    assert error(second).faults[0].got == "9.0 in row 0 of point"
+    assert told(inside) == {"predictions": [-2.5]}

@@ -5,31 +5,29 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from service.errors import ComputeError, GoldenError, GraphError, ManifestError, ModelError, SettingsError
-from service.manifest import Golden, TensorSpec
-from service.runtime import Runtime, describe, require_provider
+from service.errors import ComputeError, GraphError, SettingsError
+from service.runtime import Arrays, Runtime, Tensor, join, require_provider, split, stack
 from service.store import StoredVersion, open_version
-from tests.service.conftest import COMMITTED, SAMPLES, golden_of, graph_of, manifest_of, reference, tensor
+from tests.service.conftest import COMMITTED, ODD, SAMPLES, graph_of, reference, sample_of
 
 WHERE = "models/line/1"
-ANSWERING = [name for name in SAMPLES if name not in ("deep", "fixed")]
+ANSWERING = [*(name for name in SAMPLES if name not in ("deep", "fixed")), *ODD]
 
 
-def load(name: str, **options: Any) -> Runtime:  # noqa: ANN401  # a runtime's own options
+def load(name: str) -> Runtime:
     """A sample's runtime."""
-    sample = SAMPLES[name]
-    return Runtime(graph_of(sample), manifest_of(name, sample), golden_of(name), WHERE, **options)
+    return Runtime(graph_of(sample_of(name)), WHERE)
 
 
 def opened(name: str) -> StoredVersion:
@@ -39,24 +37,20 @@ def opened(name: str) -> StoredVersion:
 
 def runtime_of(stored: StoredVersion) -> Runtime:
     """The runtime of a version."""
-    return Runtime(stored.graph, stored.manifest, stored.golden, str(stored.folder))
+    return Runtime(stored.graph, str(stored.folder))
 
 
-def refused(
-    kind: type[ModelError],
-    name: str,
-    *,
-    graph: bytes | None = None,
-    golden: Golden | None = None,
-    **changed: tuple[TensorSpec, ...],
-) -> str:
-    """The sentence with which a sample is refused that has another graph, golden rows or manifest."""
-    sample = SAMPLES[name]
-    manifest = manifest_of(name, sample).model_copy(update=changed)
-    with pytest.raises(kind) as caught:
-        Runtime(graph_of(sample) if graph is None else graph, manifest, golden, WHERE)
-    assert type(caught.value) is kind
-    return caught.value.message
+def graph_file(
+    inputs: list[onnx.ValueInfoProto],
+    nodes: list[onnx.NodeProto],
+    outputs: list[onnx.ValueInfoProto],
+    *weights: onnx.TensorProto,
+) -> bytes:
+    """An ONNX file."""
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, list(weights))
+    return bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    )
 
 
 def fresh_process(program: str, **environment: str) -> str:
@@ -69,14 +63,16 @@ def fresh_process(program: str, **environment: str) -> str:
 @pytest.mark.parametrize("name", ANSWERING)
 def test_answers_are_those_of_the_reference(name: str) -> None:
     """What onnxruntime computes is what ONNX's own implementation of the operators gives."""
-    sample = SAMPLES[name]
-    arrays = tuple(
-        np.array(sample.rows[spec.name], np.float32 if spec.datatype == "FP32" else np.int64) for spec in sample.inputs
-    )
-    outputs = load(name).run(arrays)
-    for spec, output in zip(sample.outputs, outputs, strict=True):
-        np.testing.assert_allclose(output, reference(sample, sample.rows)[spec.name], rtol=1e-6)
-        assert output.dtype == (np.float32 if spec.datatype == "FP32" else np.int64)
+    sample = sample_of(name)
+    dtypes = {"FP32": np.float32, "INT64": np.int64, "BYTES": np.object_}
+    arrays: Arrays = tuple(np.array(sample.rows[spec.name], dtypes[spec.datatype]) for spec in sample.inputs)
+    expected = reference(sample, sample.rows)
+    for spec, output in zip(sample.outputs, load(name).run(arrays), strict=True):
+        assert output.dtype == dtypes[spec.datatype]
+        if spec.datatype == "BYTES":
+            assert output.tolist() == expected[spec.name].tolist()
+        else:
+            np.testing.assert_allclose(output, expected[spec.name], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["sum_of_three", "binary_classifier"])
@@ -100,7 +96,8 @@ def test_a_row_has_the_same_bits_alone_and_in_any_batch(name: str, lengths: list
     width = stored.manifest.inputs[0].row_shape
     generator = np.random.default_rng(seed)
     payloads = [(generator.normal(scale=3, size=(length, *width)).astype(np.float32),) for length in lengths]
-    results = runtime.run_batch([(payload, 0, len(payload[0])) for payload in payloads])
+    parts = [(payload, 0, len(payload[0])) for payload in payloads]
+    results = split(runtime.run_batch(stack(parts)), parts)
     for (rows,), (answer,) in zip(payloads, results, strict=True):
         assert answer.tobytes() == runtime.run((rows,))[0].tobytes()
         alone = [runtime.run((rows[index : index + 1],))[0] for index in range(len(rows))]
@@ -115,7 +112,7 @@ def test_a_divided_request_is_joined_to_the_answer_of_the_whole(data: st.DataObj
     payload = (np.arange(2 * rows, dtype=np.float32).reshape(rows, 2), np.arange(rows).reshape(rows, 1))
     cuts = sorted(data.draw(st.sets(st.integers(1, rows))) | {0, rows})
     parts = [(payload, start, stop) for start, stop in itertools.pairwise(cuts)]
-    joined = runtime.join([runtime.run_batch([part])[0] for part in parts])
+    joined = join([runtime.run_batch(stack([part])) for part in parts])
     for one, other in zip(joined, runtime.run(payload), strict=True):
         assert one.tobytes() == other.tobytes()
 
@@ -123,7 +120,8 @@ def test_a_divided_request_is_joined_to_the_answer_of_the_whole(data: st.DataObj
 def test_several_inputs_are_stacked_each_for_itself() -> None:
     """Rows of two requests stay together across inputs and outputs."""
     payloads = [(np.full((2, 2), float(number), np.float32), np.full((2, 1), number, np.int64)) for number in (1, 2, 3)]
-    results = load("pair").run_batch([(payload, 1, 2) for payload in payloads])
+    parts = [(payload, 1, 2) for payload in payloads]
+    results = split(load("pair").run_batch(stack(parts)), parts)
     assert [(half.tolist(), twice.tolist()) for half, twice in results] == [
         ([[number / 2] * 2], [[2 * number]]) for number in (1, 2, 3)
     ]
@@ -134,9 +132,15 @@ def test_an_output_with_other_rows_is_refused() -> None:
     sample = dataclasses.replace(
         SAMPLES["vote"], nodes=[helper.make_node("Concat", ["score", "score"], ["probability"], axis=0)]
     )
-    runtime = Runtime(graph_of(sample), manifest_of("vote", sample), None, WHERE)
+    runtime = Runtime(graph_of(sample), WHERE)
     with pytest.raises(ComputeError, match=r"output 'probability' has shape \[4, 1\] for a batch of 2 rows"):
-        runtime.run_batch([((np.zeros((2, 1), np.float32),), 0, 2)])
+        runtime.run_batch((np.zeros((2, 1), np.float32),))
+
+
+def test_parts_of_other_shapes_do_not_fit_together() -> None:
+    """A graph whose answers have a length that depends on the rows is told as such."""
+    with pytest.raises(ComputeError, match="the outputs of one request's batches do not fit together"):
+        join([(np.zeros((2, 3)),), (np.zeros((2, 4)),)])
 
 
 def test_a_graph_that_fails_while_it_runs_is_told() -> None:
@@ -148,187 +152,148 @@ def test_a_graph_that_fails_while_it_runs_is_told() -> None:
 @pytest.mark.parametrize("content", [b"", b"garbage", graph_of(SAMPLES["line"])[:-9]])
 def test_a_graph_that_is_none_is_refused(content: bytes) -> None:
     """What onnxruntime cannot load is an error in one line that names the place."""
-    message = refused(GraphError, "line", graph=content)
-    assert message.startswith(f"{WHERE}: onnxruntime cannot load the graph: ")
-    assert len(message.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        (
-            {"inputs": (tensor("dot", "FP32", 2),)},
-            "inputs of the graph are ['point'], of the manifest ['dot']",
-        ),
-        (
-            {"outputs": (tensor("worth", "FP32", 1),)},
-            "outputs of the graph are ['value'], of the manifest ['worth']",
-        ),
-        (
-            {"inputs": (tensor("point", "FP32", 2), tensor("more", "FP32", 2))},
-            "inputs of the graph are ['point'], of the manifest ['point', 'more']",
-        ),
-        (
-            {"inputs": (tensor("point", "FP64", 2),)},
-            "input 'point' is FP32 [-1, 2] in the graph, FP64 [-1, 2] in the manifest",
-        ),
-        (
-            {"outputs": (tensor("value", "INT64", 1),)},
-            "output 'value' is FP32 [-1, 1] in the graph, INT64 [-1, 1] in the manifest",
-        ),
-        (
-            {"inputs": (tensor("point", "FP32", 3),)},
-            "input 'point' is FP32 [-1, 2] in the graph, FP32 [-1, 3] in the manifest",
-        ),
-        (
-            {"inputs": (tensor("point", "FP32", -1),)},
-            "input 'point' is FP32 [-1, 2] in the graph, FP32 [-1, -1] in the manifest",
-        ),
-        (
-            {"inputs": (tensor("point", "FP32", 2, 1),)},
-            "input 'point' is FP32 [-1, 2] in the graph, FP32 [-1, 2, 1] in the manifest",
-        ),
-    ],
-)
-def test_a_graph_that_is_not_the_manifests_is_refused(changed: Mapping[str, Any], said: str) -> None:
-    """Other names, numbers, datatypes or shapes are told with both sides and the place."""
-    assert refused(GraphError, "line", **changed) == f"{WHERE}: {said}"
-
-
-def test_a_manifest_may_fix_what_a_graph_leaves_open() -> None:
-    """A graph for rows of any length serves a manifest with a certain one."""
-    sample = SAMPLES["tokens"]
-    manifest = manifest_of("tokens", sample).model_copy(update={"inputs": (tensor("ids", "INT64", 3),)})
-    runtime = Runtime(graph_of(sample), manifest, golden_of("tokens"), WHERE)
-    assert runtime.run((np.array([[1, 2, 3]], np.int64),))[0].tolist() == [[101, 102, 103]]
-
-
-@pytest.mark.parametrize(
-    ("name", "outputs", "said"),
-    [
-        (
-            "line",
-            {"value": [[-2.0], [4.5], [-0.82]]},
-            "output 'value' of golden row 2 is -0.824999988079071 where -0.819999992847442",
-        ),
-        (
-            "line",
-            {"value": [[-2.0], [4.5]]},
-            "the golden rows' output 'value' has shape [3, 1] where [2, 1] is recorded",
-        ),
-        ("line", {"value": [[-2.0], [4.5], []]}, "the golden rows do not fit the manifest"),
-        ("line", {"value": [[-2.0], [4.5], ["x"]]}, "the golden rows do not fit the manifest"),
-        ("line", {}, "the golden rows do not fit the manifest: 'value'"),
-        (
-            "counter",
-            {"next": [[2, 12], [9007199254740993, 5]]},
-            "output 'next' of golden row 1 is 9007199254740994 where 9007199254740993 is recorded",
-        ),
-        ("counter", {"next": [[2, 12], [2**70, 5]]}, "the golden rows do not fit the manifest"),
-    ],
-)
-def test_golden_rows_with_other_answers_are_refused(name: str, outputs: dict[str, list[Any]], said: str) -> None:
-    """The row and both answers are named; integers must be equal to the last digit."""
-    golden = Golden(inputs=dict(SAMPLES[name].rows), outputs=outputs)
-    message = refused(GoldenError, name, golden=golden)
-    assert message.startswith(f"{WHERE}: ")
-    assert said in message
-
-
-def test_golden_rows_may_differ_by_the_tolerance() -> None:
-    """Floats of another machine differ in their last digits."""
-    golden = Golden(inputs=dict(SAMPLES["line"].rows), outputs={"value": [[-2.00001], [4.5], [-0.825009]]})
-    Runtime(graph_of(SAMPLES["line"]), manifest_of("line", SAMPLES["line"]), golden, WHERE)
-
-
-@pytest.mark.parametrize("row", [{"a": 1}, "x", None, [[1.0]], [10**400, 1.0]])
-def test_golden_rows_of_another_kind_are_refused(row: object) -> None:
-    """Whatever stands where a row should, it is the model's fault, in our words."""
-    golden = Golden(inputs={"point": [row]}, outputs={"value": [[0.0]]})
-    with pytest.raises(ModelError):
-        Runtime(graph_of(SAMPLES["line"]), manifest_of("line", SAMPLES["line"]), golden, WHERE)
-
-
-def test_golden_rows_that_cannot_be_run_are_refused() -> None:
-    """Rows of another width are the model's fault, in our words."""
-    golden = Golden(inputs={"point": [[1.0, 2.0, 3.0]]}, outputs={"value": [[0.0]]})
-    assert "onnxruntime fails on a batch of shape [1, 3]" in refused(GraphError, "line", golden=golden)
+    with pytest.raises(GraphError) as caught:
+        Runtime(content, WHERE)
+    assert caught.value.message.startswith(f"{WHERE}: onnxruntime cannot load the graph: ")
+    assert len(caught.value.message.splitlines()) == 1
 
 
 def test_a_missing_provider_is_a_settings_error() -> None:
     """Whoever asks for a GPU with the CPU's wheel is told which extra to install."""
-    for attempt in (lambda: load("line", provider="cuda"), lambda: require_provider("cuda")):
+    for attempt in (lambda: Runtime(b"", WHERE, provider="cuda"), lambda: require_provider("cuda")):
         with pytest.raises(SettingsError, match=r"no CUDAExecutionProvider: install forwardpass\[cuda\]"):
             attempt()
     require_provider("cpu")
 
 
-def test_a_graph_in_which_rows_meet_is_found_out() -> None:
-    """Its answers in a batch are not those alone; of a plain network they are."""
-    sample = dataclasses.replace(
-        SAMPLES["vote"], nodes=[helper.make_node("Softmax", ["score"], ["probability"], axis=0)]
-    )
-    mixing = Runtime(graph_of(sample), manifest_of("vote", sample), None, WHERE)
-    assert not mixing.keeps_rows_apart(8)
-    assert mixing.keeps_rows_apart(1)
-    assert load("line").keeps_rows_apart(256)
+def test_the_tensors_are_those_that_the_graph_declares() -> None:
+    """A length is a number, a symbol or unknown; a scalar has none."""
+    inputs = [
+        helper.make_tensor_value_info("first", TensorProto.FLOAT, ["rows", None, 3]),
+        helper.make_tensor_value_info("second", TensorProto.STRING, []),
+    ]
+    outputs = [helper.make_tensor_value_info("again", TensorProto.STRING, [])]
+    runtime = Runtime(graph_file(inputs, [helper.make_node("Identity", ["second"], ["again"])], outputs), WHERE)
+    assert runtime.inputs == (Tensor("first", "FP32", ("rows", None, 3)), Tensor("second", "BYTES", ()))
+    assert runtime.outputs == (Tensor("again", "BYTES", ()),)
 
 
-def test_a_batch_of_any_size_can_be_timed() -> None:
-    """The figure is some seconds, for more rows than the model has golden ones too."""
-    runtime = load("line")
-    assert runtime.seconds_for(1) > 0
-    assert runtime.seconds_for(1000) > 0
-    without_rows = Runtime(graph_of(SAMPLES["pair"]), manifest_of("pair", SAMPLES["pair"]), None, WHERE)
-    assert without_rows.seconds_for(3) > 0
+def test_weights_that_could_be_given_are_no_inputs() -> None:
+    """Old files list their weights among the inputs; nobody has to send them."""
+    point = helper.make_tensor_value_info("point", TensorProto.FLOAT, ["rows", 2])
+    weight = helper.make_tensor_value_info("weight", TensorProto.FLOAT, [2, 1])
+    value = helper.make_tensor_value_info("value", TensorProto.FLOAT, ["rows", 1])
+    node = helper.make_node("MatMul", ["point", "weight"], ["value"])
+    ones = numpy_helper.from_array(np.ones((2, 1), np.float32), "weight")
+    runtime = Runtime(graph_file([point, weight], [node], [value], ones), WHERE)
+    assert [tensor.name for tensor in runtime.inputs] == ["point"]
+    assert runtime.run((np.array([[1, 2]], np.float32),))[0].tolist() == [[3.0]]
 
 
-def test_a_batch_that_the_graph_cannot_take_is_not_timed() -> None:
-    """A graph for one row at a time says so."""
-    with pytest.raises(GraphError, match=r"a batch of shape \[2, 2\]"):
-        load("fixed").seconds_for(2)
+def test_what_no_request_can_carry_is_refused_by_name() -> None:
+    """A sequence is no tensor."""
+    one = helper.make_tensor_value_info("one", TensorProto.FLOAT, ["rows"])
+    several = helper.make_tensor_sequence_value_info("several", TensorProto.FLOAT, None)
+    content = graph_file([one], [helper.make_node("SequenceConstruct", ["one", "one"], ["several"])], [several])
+    with pytest.raises(
+        GraphError, match=rf"{WHERE}: 'several' is a seq\(tensor\(float\)\), which no request can carry"
+    ):
+        Runtime(content, WHERE)
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_a_graph_describes_itself(name: str) -> None:
-    """Names, datatypes and shapes come from the file, and the graph runs under that manifest."""
-    sample = SAMPLES[name]
-    manifest = describe(graph_of(sample), name, WHERE)
-    plain = {"features": None, "labels": None}
-    assert manifest.inputs == tuple(spec.model_copy(update=plain) for spec in sample.inputs)
-    assert manifest.outputs == tuple(spec.model_copy(update=plain) for spec in sample.outputs)
-    assert (manifest.name, manifest.version, manifest.kind) == (name, 1, "tensors")
-    Runtime(graph_of(sample), manifest, None, WHERE)
+def halves(values: npt.ArrayLike) -> npt.NDArray[np.uint16]:
+    """Numbers that BF16 holds exactly, as their bits."""
+    return (np.array(values, np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
 
-def model(inputs: list[onnx.ValueInfoProto], nodes: list[onnx.NodeProto], output: onnx.ValueInfoProto) -> bytes:
-    """An ONNX file."""
-    graph = helper.make_graph(nodes, "graph", inputs, [output])
-    return bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
-    )
+def doubler(*more: onnx.NodeProto) -> bytes:
+    """A graph that doubles BF16 numbers, and counts their rows in an output of its own."""
+    values = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["rows", 2]) for name in ("given", "twice")]
+    shape = helper.make_tensor_value_info("shape", TensorProto.INT64, [2])
+    nodes = [
+        helper.make_node("Cast", ["given"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["wide", "wide"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["twice"], to=TensorProto.BFLOAT16),
+        helper.make_node("Shape", ["given"], ["shape"]),
+        *more,
+    ]
+    return graph_file(values[:1], nodes, [values[1], shape])
 
 
-def test_a_graph_of_strings_is_refused() -> None:
-    """A tensor that no request can carry is named with its type."""
-    text = [helper.make_tensor_value_info(name, TensorProto.STRING, ["rows", 1]) for name in ("text", "same")]
-    content = model(text[:1], [helper.make_node("Identity", ["text"], ["same"])], text[1])
-    with pytest.raises(GraphError, match=rf"{WHERE}: 'text' is a tensor\(string\), which no request can carry"):
-        describe(content, "words", WHERE)
+@pytest.mark.parametrize("rows", [[], [[1.0, -2.5]], [[0.5, 3.0], [1e30, -0.0], [float("inf"), 7.0]]])
+def test_bf16_is_computed_by_its_bits(rows: list[list[float]]) -> None:
+    """What numpy cannot hold goes in and comes out as 16 bits, beside what it can."""
+    given = halves(rows).reshape(-1, 2)
+    twice, shape = Runtime(doubler(), WHERE).run((given,))
+    assert twice.dtype == np.uint16
+    assert twice.tolist() == halves(np.array(rows, np.float32) * 2).reshape(-1, 2).tolist()
+    assert shape.tolist() == [len(rows), 2]
 
 
-def test_a_graph_without_inputs_is_refused() -> None:
-    """A graph that computes nothing from nothing has no manifest, and the sentence says what it lacks."""
-    output = helper.make_tensor_value_info("one", TensorProto.FLOAT, [1])
-    content = model([], [helper.make_node("Constant", [], ["one"], value_floats=[1.0])], output)
-    with pytest.raises(ManifestError, match=rf"^{WHERE}: inputs: "):
-        describe(content, "constant", WHERE)
+def test_bf16_of_rows_apart_in_memory_is_computed() -> None:
+    """Where the rows lie does not matter."""
+    given = halves([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])[:, ::2]
+    assert Runtime(doubler(), WHERE).run((given,))[0].tolist() == halves([[2.0, 6.0], [10.0, 14.0]]).tolist()
 
 
-def test_garbage_does_not_describe_itself() -> None:
-    """It is refused as a graph, in one line."""
-    with pytest.raises(GraphError, match=f"{WHERE}: onnxruntime cannot load the graph"):
-        describe(b"garbage", "x", WHERE)
+def test_an_answer_outlives_the_next_run() -> None:
+    """It is a copy of what onnxruntime computed."""
+    runtime = Runtime(doubler(), WHERE)
+    first = runtime.run((halves([[1.0, 2.0]]),))[0]
+    for _ in range(50):
+        runtime.run((halves([[3.0, 4.0]]),))
+    assert first.tolist() == halves([[2.0, 4.0]]).tolist()
+
+
+def test_a_failure_on_bf16_is_told() -> None:
+    """In the same words as any other."""
+    with pytest.raises(ComputeError, match=r"onnxruntime fails on a batch of shape \[1, 3\]"):
+        Runtime(doubler(), WHERE).run((halves([[1.0, 2.0, 3.0]]),))
+
+
+def test_texts_beside_bf16_are_refused() -> None:
+    """No way into onnxruntime carries both."""
+    values = [helper.make_tensor_value_info(name, TensorProto.BFLOAT16, ["rows"]) for name in ("given", "same")]
+    texts = [helper.make_tensor_value_info(name, TensorProto.STRING, ["rows"]) for name in ("text", "again")]
+    nodes = [
+        helper.make_node("Cast", ["given"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["wide"], ["same"], to=TensorProto.BFLOAT16),
+        helper.make_node("Identity", ["text"], ["again"]),
+    ]
+    content = graph_file([values[0], texts[0]], nodes, [values[1], texts[1]])
+    with pytest.raises(GraphError, match=f"{WHERE}: it has strings beside BF16"):
+        Runtime(content, WHERE)
+
+
+@pytest.fixture
+def divided(tmp_path: Path) -> Path:
+    """An ONNX file whose weights lie in another file beside it."""
+    point = helper.make_tensor_value_info("point", TensorProto.FLOAT, ["rows", 512])
+    value = helper.make_tensor_value_info("value", TensorProto.FLOAT, ["rows", 1])
+    ones = numpy_helper.from_array(np.ones((512, 1), np.float32), "weight")
+    content = graph_file([point], [helper.make_node("MatMul", ["point", "weight"], ["value"])], [value], ones)
+    path = tmp_path / "divided.onnx"
+    onnx.save(onnx.load_from_string(content), path, save_as_external_data=True, location="divided.onnx.data")
+    return path
+
+
+def test_a_file_finds_the_weights_beside_it(divided: Path) -> None:
+    """From wherever the server is started."""
+    assert Runtime(divided, str(divided)).run((np.ones((1, 512), np.float32),))[0].tolist() == [[512.0]]
+
+
+def test_bytes_find_no_weights_anywhere(divided: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph whose checksum was right does not bring in what nothing vouches for."""
+    monkeypatch.chdir(divided.parent)
+    with pytest.raises(GraphError, match=r"onnxruntime cannot load the graph: .*divided\.onnx\.data"):
+        Runtime(divided.read_bytes(), str(divided))
+
+
+def test_weights_that_are_missing_are_named(divided: Path) -> None:
+    """The sentence says which file is not there."""
+    divided.with_name("divided.onnx.data").unlink()
+    with pytest.raises(GraphError, match=rf"{divided}: onnxruntime cannot load .*divided\.onnx\.data"):
+        Runtime(divided, str(divided))
 
 
 def test_telemetry_is_off_before_onnxruntime_is_loaded() -> None:
@@ -345,11 +310,10 @@ def test_a_session_has_no_more_threads_than_asked_for(threads: int) -> None:
 import os
 import numpy as np
 from service.runtime import Runtime
-from tests.service.conftest import SAMPLES, golden_of, graph_of, manifest_of
-sample = SAMPLES["deep"]
-parts = graph_of(sample), manifest_of("deep", sample), golden_of("deep")
+from tests.service.conftest import SAMPLES, graph_of
+graph = graph_of(SAMPLES["deep"])
 before = len(os.listdir("/proc/self/task"))
-runtime = Runtime(*parts, "deep", threads={threads})
+runtime = Runtime(graph, "deep", threads={threads})
 runtime.run((np.ones((64, 512), np.float32),))
 print(len(os.listdir("/proc/self/task")) - before)
 """

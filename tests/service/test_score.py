@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from onnx import TensorProto, helper
 
 from service.codec.tensors import Array
-from service.errors import ChecksumError, ComputeError, GraphError, ScoreError, SettingsError
+from service.errors import ChecksumError, ComputeError, ScoreError, SettingsError
+from service.manifest import TensorSpec
 from service.runtime import Runtime
 from service.score import Summary, score
 from service.store import open_version
-from tests.service.conftest import damage, publish
+from tests.service.conftest import Sample, damage, graph_of, publish, save
 
 POINT = "width,height\n"
 
@@ -59,7 +61,7 @@ def refused(models: Path, content: bytes | str, model: str = "line") -> str:
 def direct(models: Path, model: str, *arrays: Array) -> tuple[Array, ...]:
     """What the runtime answers."""
     stored = open_version(models / model / "1")
-    return Runtime(stored.graph, stored.manifest, stored.golden, model).run(arrays)
+    return Runtime(stored.graph, model).run(arrays)
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def test_an_unknown_model_is_answered_with_the_known(model: str, said: str, line
 
 def test_a_missing_models_folder_is_told(tmp_path: Path) -> None:
     """It is the first thing that is looked at."""
-    with pytest.raises(ScoreError, match="gone, which is no folder"):
+    with pytest.raises(ScoreError, match="gone: there is no such file or folder"):
         score("line", tmp_path / "in.csv", tmp_path / "out.csv", models=tmp_path / "gone")
 
 
@@ -328,17 +330,13 @@ def test_rows_that_are_no_columns_are_told(tmp_path: Path) -> None:
     assert message == "tokens: rows of input 'ids' have shape [-1], which are no columns"
 
 
-@pytest.mark.parametrize(
-    ("name", "columns"),
-    [("lookup", {"index_0": [0, 7]}), ("fixed", {"row_0": [1, 2], "row_1": [1, 2]})],
-)
-def test_a_model_that_fails_is_told(name: str, columns: Mapping[str, Sequence[object]], tmp_path: Path) -> None:
+def test_a_model_that_fails_is_told(tmp_path: Path) -> None:
     """A failure of onnxruntime comes in our words, and no output is left."""
-    publish(tmp_path, name)
-    source = write(tmp_path / "in.csv", columns)
+    publish(tmp_path, "lookup")
+    source = write(tmp_path / "in.csv", {"index_0": [0, 7]})
     before = sorted(tmp_path.iterdir())
-    with pytest.raises((ComputeError, GraphError), match="onnxruntime fails on a batch"):
-        score(name, source, tmp_path / "out.csv", models=tmp_path)
+    with pytest.raises(ComputeError, match="onnxruntime fails on a batch"):
+        score("lookup", source, tmp_path / "out.csv", models=tmp_path)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -355,10 +353,10 @@ def test_line_ends_within_a_quoted_cell_are_no_rows(tmp_path: Path) -> None:
 
 
 def test_a_model_of_one_row_is_scored_row_by_row(tmp_path: Path) -> None:
-    """A batch of one is a batch that every model takes."""
+    """No run has more than its graph takes, whatever the setting says."""
     publish(tmp_path, "fixed")
     source = write(tmp_path / "in.csv", {"row_0": [1, 2], "row_1": [3, 4]})
-    assert scored(tmp_path, "fixed", source, max_batch=1) == {"same_0": ["1", "2"], "same_1": ["3", "4"]}
+    assert scored(tmp_path, "fixed", source) == {"same_0": ["1", "2"], "same_1": ["3", "4"]}
 
 
 def test_a_missing_provider_is_told(line: Path) -> None:
@@ -372,3 +370,57 @@ def test_more_threads_give_the_same_bits(line: Path) -> None:
     source = write(line / "in.csv", {"width": np.linspace(-1, 1, 500).tolist(), "height": [0.1] * 500})
     one = scored(line, "line", source, threads=1)
     assert scored(line, "line", source, threads=2, overwrite=True) == one
+
+
+def test_texts_are_taken_and_given_as_they_stand(tmp_path: Path) -> None:
+    """Spaces, quotes and line ends belong to them, and an empty cell is an empty text."""
+    publish(tmp_path, "echo")
+    texts = [" a ", "", 'say "x"', "two\nlines", "ü 語"]
+    source = write(tmp_path / "in.csv", {"text_0": texts, "text_1": texts[::-1]})
+    assert scored(tmp_path, "echo", source) == {"again_0": texts, "again_1": texts[::-1]}
+
+
+def test_rows_that_change_each_other_are_scored_as_the_setting_says(tmp_path: Path) -> None:
+    """By themselves, so that a file and a request agree; together where that is allowed."""
+    publish(tmp_path, "quantised")
+    rows = np.array([[0.1, 0.25, -0.7, 0.33], [10, -20, 30, 5]], np.float32)
+    source = write(tmp_path / "in.csv", {f"signal_{place}": rows[:, place].tolist() for place in range(4)})
+    together, alone = (
+        {place: column.tolist() for place, column in zip(("filtered_0", "filtered_1"), answers.T, strict=True)}
+        for answers in (
+            direct(tmp_path, "quantised", rows)[0],
+            np.concatenate([direct(tmp_path, "quantised", rows[row : row + 1])[0] for row in (0, 1)]),
+        )
+    )
+    assert together != alone
+    for mode, expected in (("alone", alone), ("request", together), ("mixed", together)):
+        table = scored(tmp_path, "quantised", source, dependent_rows=mode, overwrite=True)
+        for name, column in expected.items():
+            assert np.array(table[name], np.float32).tolist() == np.array(column, np.float32).tolist()
+
+
+def test_an_onnx_file_scores_too(tmp_path: Path) -> None:
+    """It needs no manifest: the columns are numbered."""
+    path = save(tmp_path, "my line.onnx", "line")
+    source = write(tmp_path / "in.csv", {"point_0": [1, 0], "point_1": [2, 1]})
+    assert scored(path, "my_line", source) == {"value": ["-2", "-1.25"]}
+
+
+def test_a_model_without_rows_is_told(tmp_path: Path) -> None:
+    """A file has nothing but rows."""
+    publish(tmp_path, "whole")
+    message = refused(tmp_path, "square_0\n1\n", "whole")
+    assert message == "whole takes requests whole, not rows, so it cannot score the rows of a file"
+
+
+def test_numbers_that_no_column_can_hold_are_told(tmp_path: Path) -> None:
+    """BF16 has no spelling."""
+    specs = [TensorSpec(name=name, datatype="BF16", shape=(-1, 1)) for name in ("given", "same")]
+    nodes = [
+        helper.make_node("Cast", ["given"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["wide"], ["same"], to=TensorProto.BFLOAT16),
+    ]
+    sample = Sample(inputs=(specs[0],), outputs=(specs[1],), nodes=nodes, rows={})
+    (tmp_path / "half.onnx").write_bytes(graph_of(sample))
+    message = refused(tmp_path, "given_0\n1\n", "half")
+    assert message == "half: 'given' is BF16, which no column can hold"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ChecksumError, ManifestError, ModelError
-from service.store import find_versions, is_version_folder, open_version
+from service.store import find_models, is_version_folder, model_name, open_version
 from tests.service.conftest import SAMPLES, golden_of, graph_of, manifest_of, publish, write_version
 
 MANIFEST, GRAPH, GOLDEN = "manifest.json", "model.onnx", "golden.json"
@@ -66,9 +66,10 @@ def test_a_sound_version_is_opened(tmp_path: Path) -> None:
 
 def test_every_committed_model_is_sound(committed: Path) -> None:
     """What the repository brings can be opened."""
-    for name, versions in find_versions(committed).items():
-        for version in versions:
-            assert open_version(committed / name / str(version)).manifest.name == name
+    for name, versions in find_models(committed).items():
+        for version, folder in versions.items():
+            manifest = open_version(folder).manifest
+            assert (manifest.name, manifest.version) == (name, version)
 
 
 def test_a_link_is_no_version_of_its_own(tmp_path: Path) -> None:
@@ -191,11 +192,32 @@ def test_golden_rows_that_are_no_golden_rows_are_refused(tmp_path: Path) -> None
     assert error.message.startswith(f"{folder / GOLDEN}: inputs: ")
 
 
+def found(path: Path) -> dict[str, dict[int, str]]:
+    """Where the versions at a path lie, from there."""
+    return {
+        name: {version: str(place.relative_to(path)) for version, place in versions.items()}
+        for name, versions in find_models(path).items()
+    }
+
+
+def put(root: Path, *places: str) -> Path:
+    """Make a file of each place that ends in `.onnx`, and a folder of each other."""
+    for place in places:
+        path = root / place
+        if path.suffix == ".onnx":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+        else:
+            path.mkdir(parents=True)
+    return root
+
+
 def test_versions_are_found_by_name_in_ascending_order(tmp_path: Path) -> None:
     """Ten comes after nine."""
-    for place in ("b/2", "a/10", "a/9", "a/1"):
-        (tmp_path / place).mkdir(parents=True)
-    assert find_versions(tmp_path) == {"a": [1, 9, 10], "b": [2]}
+    assert found(put(tmp_path, "b/2", "a/10", "a/9", "a/1")) == {
+        "a": {1: "a/1", 9: "a/9", 10: "a/10"},
+        "b": {2: "b/2"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -203,17 +225,94 @@ def test_versions_are_found_by_name_in_ascending_order(tmp_path: Path) -> None:
 )
 def test_what_is_no_version_is_passed_over(place: str, tmp_path: Path) -> None:
     """Other numbers, words, hidden folders and reserved names are no versions."""
-    (tmp_path / place).mkdir(parents=True)
-    assert find_versions(tmp_path) == {}
+    assert found(put(tmp_path, "model/1", place)) == {"model": {1: "model/1"}}
 
 
-def test_files_are_passed_over(tmp_path: Path) -> None:
-    """A file is neither a model nor a version, whatever it is called."""
+def test_other_files_are_passed_over(tmp_path: Path) -> None:
+    """What is neither a folder nor an ONNX file is neither a model nor a version, whatever it is called."""
+    put(tmp_path, "model/1", "a", ".hidden.onnx", "folder.onnx/x.onnx")
     (tmp_path / "README.md").write_bytes(b"")
-    (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1").write_bytes(b"")
     (tmp_path / "a" / "2").symlink_to(tmp_path / "gone")
-    assert find_versions(tmp_path) == {}
+    assert found(tmp_path) == {"model": {1: "model/1"}}
+
+
+def test_onnx_files_are_models_beside_published_ones(tmp_path: Path) -> None:
+    """Each is version 1 of the model that its name tells."""
+    assert found(put(tmp_path, "b/2", "my net.onnx", "a.v2.onnx")) == {
+        "a.v2": {1: "a.v2.onnx"},
+        "b": {2: "b/2"},
+        "my_net": {1: "my net.onnx"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (("b/2", "b.onnx"), "b.onnx is not served: {root}/b/2 is a model called b already"),
+        (("b c.onnx", "b_c.onnx"), "b_c.onnx is not served: {root}/b c.onnx is a model called b_c already"),
+        (("b.onnx", "stats.onnx"), "stats.onnx is not served: no model can be called 'stats': give it another name"),
+        (("b.onnx", "模型.onnx"), "模型.onnx is not served: no model can be called '模型': give it another name"),
+    ],
+)
+def test_a_file_that_cannot_be_told_from_another_is_left_out(
+    places: tuple[str, ...], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says which and why; the others are found."""
+    assert len(found(put(tmp_path, *places))) == 1
+    assert caplog.messages == [f"{tmp_path}/{said.format(root=tmp_path)}"]
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("plain", "plain"),
+        ("ResNet-50 (v2.1)", "ResNet-50_v2.1_"),
+        ("ünïcode", "unicode"),
+        (".hidden", "_hidden"),
+        ("-x", "_x"),
+        ("x" * 300, "x" * 128),
+        ("stats", None),
+        ("模型", None),
+        ("", None),
+    ],
+)
+def test_a_file_s_name_is_made_a_model_s(stem: str, name: str | None) -> None:
+    """What no address can hold becomes an underscore."""
+    assert model_name(stem) == name
+
+
+def test_one_file_is_one_model(tmp_path: Path) -> None:
+    """Whatever its ending; it is told where no model can be called so."""
+    put(tmp_path, "net.onnx", "stats.onnx")
+    assert find_models(tmp_path / "net.onnx") == {"net": {1: tmp_path / "net.onnx"}}
+    with pytest.raises(ModelError, match=r"stats\.onnx: no model can be called 'stats': give the file another name"):
+        find_models(tmp_path / "stats.onnx")
+
+
+def test_one_model_and_one_version_are_found_by_their_folder(tmp_path: Path) -> None:
+    """Without their neighbours."""
+    folder = publish(tmp_path, "line", 9)
+    publish(tmp_path, "line", 10)
+    publish(tmp_path, "vote")
+    assert find_models(folder.parent) == {"line": {9: folder, 10: folder.with_name("10")}}
+    assert find_models(folder) == {"line": {9: folder}}
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("gone", "there is no such file or folder"),
+        ("empty", "expected an ONNX file, or a folder of them or of versions, <name>/<version>/"),
+        ("x" * 300, "there is no such file or folder"),
+    ],
+)
+def test_where_there_is_nothing_an_error_says_what_is_expected(place: str, said: str, tmp_path: Path) -> None:
+    """An empty folder and a missing one hold no models."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError) as caught:
+        find_models(tmp_path / place)
+    assert caught.value.message == f"{tmp_path / place}: {said}"
 
 
 def test_a_version_folder_is_one_with_a_manifest(tmp_path: Path) -> None:

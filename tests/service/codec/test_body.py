@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.codec.body import nested_lists, pointer_step, read, read_anything
+from service.codec.body import below, count_values, nested_lists, read, read_anything
 from service.errors import JsonError, RequestError, StructureError
 
 
@@ -132,12 +132,42 @@ def test_another_structure_is_told_with_its_place(text: bytes, pointer: str, exp
     assert (fault.pointer, fault.expected, fault.got) == (pointer, expected, got)
 
 
-@given(key=st.text())
+@given(key=st.text(max_size=128))
 def test_a_key_is_one_step_of_a_pointer(key: str) -> None:
     """The step holds no slash, and undoing the two escapes in their order gives the key back."""
-    step = pointer_step(key)
+    root, _, step = below("", key).partition("/")
+    assert root == ""
     assert "/" not in step
     assert step.replace("~1", "/").replace("~0", "~") == key
+
+
+def test_a_key_too_long_to_repeat_is_told_by_its_object() -> None:
+    """So that an error is not as long as what it refuses."""
+    assert below("/here", "a" * 129) == "/here"
+    text = b'{"items": [{"number": 1, "' + b"a" * 1_000_000 + b'": 2}]}'
+    assert refusal(text).faults[0].pointer == "/items/0"
+    assert len(refusal(text).message) < 200
+
+
+def test_a_byte_order_mark_is_named() -> None:
+    """Many editors write one, and it is not to be seen."""
+    with pytest.raises(JsonError, match="byte order mark"):
+        read_anything(b"\xef\xbb\xbf{}", "")
+
+
+@given(value=JSON)
+@settings(deadline=None)
+def test_the_cost_of_a_text_is_counted_outside_of_its_strings(value: object) -> None:
+    """Commas, and brackets that open, as many as the text without its strings has."""
+
+    def cost(value: Any) -> int:  # noqa: ANN401  # JSON
+        if not isinstance(value, list | dict):
+            return 0
+        inner = list(value.values()) if isinstance(value, dict) else value
+        return 1 + max(len(inner) - 1, 0) + sum(map(cost, inner))
+
+    assert count_values(json.dumps(value).encode()) == cost(value)
+    assert count_values(json.dumps(value, ensure_ascii=False).encode(errors="replace")) == cost(value)
 
 
 @pytest.mark.parametrize(("depth", "text"), [(0, b"1"), (1, b"[1]"), (3, b"[[[1]], []]")])

@@ -3,17 +3,18 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from tritonclient.utils import triton_to_np_dtype
 
-from service.codec.oip import InferCodec, InferRequest, Wanted
-from service.codec.tensors import DTYPES, Array, Inputs
+from service.codec.infer_output import Wanted
+from service.codec.oip import InferCodec, InferRequest
+from service.codec.tensors import DTYPES, Array, Inputs, to_bytes
 from service.errors import (
     MAX_FAULTS,
     BinaryError,
@@ -26,9 +27,9 @@ from service.errors import (
     TensorError,
     UnsupportedError,
 )
-from service.manifest import VARIABLE, Datatype, ModelManifest, TensorSpec
+from service.manifest import VARIABLE, Batching, Datatype, ModelManifest, TensorSpec
+from tests.service.codec.draws import DATATYPES, JSON_DATATYPES, arrays, is_exact, same_bits
 
-DATATYPES: tuple[Datatype, ...] = get_args(Datatype)
 Check = Callable[[RequestError, Any], None]
 
 
@@ -47,10 +48,14 @@ def spec_of(name: str, datatype: Datatype, *shape: int, allow_non_finite: bool =
 MAX_ROWS = 64
 
 
-def codec_of(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] | None = None) -> InferCodec:
+def codec_of(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] | None = None, batching: Batching = "rows"
+) -> InferCodec:
     """The codec of a model with these tensors."""
     outputs = [spec_of("y", "FP32", VARIABLE, 1)] if outputs is None else outputs
-    manifest = ModelManifest(name="m", version=7, kind="tensors", inputs=tuple(inputs), outputs=tuple(outputs))
+    manifest = ModelManifest(
+        name="m", version=7, kind="tensors", batching=batching, inputs=tuple(inputs), outputs=tuple(outputs)
+    )
     return InferCodec(manifest, MAX_ROWS)
 
 
@@ -87,11 +92,6 @@ def pointers(error: RequestError) -> list[str]:
     return [fault.pointer for fault in error.faults]
 
 
-def same_bits(first: Array, second: Array) -> bool:
-    """Whether two arrays have the same datatype, shape and bytes."""
-    return (first.dtype, first.shape, first.tobytes()) == (second.dtype, second.shape, second.tobytes())
-
-
 @st.composite
 def cases(draw: st.DrawFn, *, finite: bool) -> list[Case]:
     """Draw one to three tensors of any datatype, of one number of rows and of fixed and variable dimensions."""
@@ -101,10 +101,7 @@ def cases(draw: st.DrawFn, *, finite: bool) -> list[Case]:
         datatype = draw(st.sampled_from(DATATYPES))
         row_shape = draw(st.lists(st.integers(1, 3), max_size=3))
         shape = [VARIABLE, *(draw(st.sampled_from([VARIABLE, length])) for length in row_shape)]
-        dtype = DTYPES[datatype]
-        options = {"allow_nan": not finite, "allow_infinity": not finite} if dtype.kind == "f" else {}
-        elements = hnp.from_dtype(dtype, **options)  # type: ignore[arg-type]  # options of floats
-        array = draw(hnp.arrays(dtype, (rows, *row_shape), elements=elements))
+        array = draw(arrays(datatype, (rows, *row_shape), finite=finite))
         drawn.append(Case(spec_of(f"tensor {index}", datatype, *shape, allow_non_finite=not finite), array))
     return drawn
 
@@ -116,10 +113,10 @@ def test_inputs_come_in_bit_for_bit(tensors: list[Case], data: st.DataObject) ->
     described, blobs = [], []
     for spec, array in data.draw(st.permutations(tensors)):
         tensor: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": array.shape}
-        form = data.draw(st.sampled_from(["flat", "nested", "binary"]))
+        form = "binary" if spec.datatype == "BF16" else data.draw(st.sampled_from(["flat", "nested", "binary"]))
         if form == "binary":
-            blobs.append(array.tobytes())
-            described.append(binary(tensor, array.nbytes))
+            blobs.append(to_bytes(array))
+            described.append(binary(tensor, len(blobs[-1])))
         else:
             described.append(tensor | {"data": (array.ravel() if form == "flat" else array).tolist()})
     request = decoded(codec_of([case.spec for case in tensors]), {"inputs": described}, *blobs)
@@ -133,13 +130,13 @@ def test_inputs_come_in_bit_for_bit(tensors: list[Case], data: st.DataObject) ->
 def test_raw_inputs_may_be_anything_where_the_model_allows_it(tensors: list[Case], data: st.DataObject) -> None:
     """NaN and the infinities keep their bits, from any place in the body, if the tensor allows them."""
     described = [
-        binary({"name": spec.name, "datatype": spec.datatype, "shape": array.shape}, array.nbytes)
+        binary({"name": spec.name, "datatype": spec.datatype, "shape": array.shape}, len(to_bytes(array)))
         for spec, array in tensors
     ]
     codec = codec_of([case.spec for case in tensors])
     padding = " " * data.draw(st.integers(0, 8))
     text = (json.dumps({"inputs": described}) + padding).encode()
-    request = codec.decode(text + b"".join(case.array.tobytes() for case in tensors), len(text))
+    request = codec.decode(text + b"".join(to_bytes(case.array) for case in tensors), len(text))
     for read, case in zip(request.inputs.arrays, tensors, strict=True):
         assert same_bits(read, case.array)
         assert read.flags.aligned
@@ -151,7 +148,9 @@ def test_outputs_go_out_bit_for_bit(tensors: list[Case], data: st.DataObject) ->
     """A reply is read back as the arrays it was made of; only in JSON is what is not finite a null."""
     codec = codec_of([spec_of("x", "FP32", VARIABLE)], [case.spec for case in tensors])
     places = data.draw(st.lists(st.integers(0, len(tensors) - 1), unique=True))
-    wanted = tuple(Wanted(place, data.draw(st.booleans())) for place in places)
+    wanted = tuple(
+        Wanted(place, tensors[place].spec.datatype == "BF16" or data.draw(st.booleans())) for place in places
+    )
     request = InferRequest(Inputs((), 1), wanted, data.draw(st.none() | st.text()))
     body, json_length = codec.encode(request, [case.array for case in tensors])
     assert (json_length is not None) == any(output.binary for output in wanted)
@@ -165,11 +164,14 @@ def test_outputs_go_out_bit_for_bit(tensors: list[Case], data: st.DataObject) ->
         if output.binary:
             size = told["parameters"]["binary_data_size"]
             assert "data" not in told
-            assert rest[:size] == array.tobytes()
+            assert rest[:size] == to_bytes(array)
             rest = rest[size:]
         else:
             assert "parameters" not in told
             values = told["data"]
+            if spec.datatype == "BYTES":
+                assert values == array.ravel().tolist()
+                continue
             assert [value is None for value in values] == (~np.isfinite(array.ravel())).tolist()
             finite = np.where(np.isfinite(array), array, array.dtype.type(0))
             written = np.array([0 if value is None else value for value in values], array.dtype)
@@ -177,28 +179,45 @@ def test_outputs_go_out_bit_for_bit(tensors: list[Case], data: st.DataObject) ->
     assert rest == b""
 
 
+def as_the_client_has_it(spec: TensorSpec, array: Array) -> Array:
+    """The array in the type that the public client uses for the datatype, where it is another than ours."""
+    return array.view(triton_to_np_dtype("BF16")) if spec.datatype == "BF16" else array
+
+
+def as_it_was_sent(spec: TensorSpec, array: Array) -> Array:
+    """An array that the public client read, in our type."""
+    if spec.datatype == "BYTES":
+        texts = [one.decode() if isinstance(one, bytes) else one for one in array.reshape(-1).tolist()]
+        return np.array(texts, np.object_).reshape(array.shape)
+    return array.view(np.uint16) if spec.datatype == "BF16" else array
+
+
 @pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("batching", ["rows", "none"])
 @given(tensors=cases(finite=True))
 @settings(deadline=None)
-def test_the_triton_client_is_understood_and_understands(tensors: list[Case], *, raw: bool) -> None:
+def test_the_triton_client_is_understood_and_understands(tensors: list[Case], batching: Batching, *, raw: bool) -> None:
     """What the public client writes is read bit for bit, and it reads what is answered so too."""
-    codec = codec_of([case.spec for case in tensors], [case.spec for case in tensors])
+    specs = [case.spec for case in tensors]
+    codec = codec_of(specs, specs, batching)
     inputs, outputs = [], []
     for spec, array in tensors:
         given_input = triton.InferInput(spec.name, list(array.shape), spec.datatype)
         # The client writes halves as raw bytes only.
-        given_input.set_data_from_numpy(array, binary_data=raw or spec.datatype == "FP16")
+        as_bytes = raw or spec.datatype in ("FP16", "BF16")
+        given_input.set_data_from_numpy(as_the_client_has_it(spec, array), binary_data=as_bytes)
         inputs.append(given_input)
-        outputs.append(triton.InferRequestedOutput(spec.name, binary_data=raw))
+        outputs.append(triton.InferRequestedOutput(spec.name, binary_data=raw or spec.datatype == "BF16"))
     generate = triton.InferenceServerClient.generate_request_body
     for asked in (outputs, None):
-        body, json_length = generate(inputs, outputs=asked, request_id="7")
+        body, json_length = generate(inputs, outputs=asked, request_id="7", timeout=1500)
         request = codec.decode(body.encode() if isinstance(body, str) else body, json_length)
+        assert request.timeout == 0.0015
         answer, header_length = codec.encode(request, request.inputs.arrays)
         result = triton.InferenceServerClient.parse_response_body(answer, header_length=header_length)
         assert result.get_response()["id"] == "7"
         for spec, array in tensors:
-            assert same_bits(result.as_numpy(spec.name), array)
+            assert same_bits(as_it_was_sent(spec, result.as_numpy(spec.name)), array)
 
 
 JSON = st.recursive(
@@ -213,19 +232,6 @@ JSON = st.recursive(
 ELEMENTS = st.integers(-130, 130) | st.integers(0, 1).map(float) | st.booleans() | st.floats(-2, 2) | JSON
 
 
-def is_exact(datatype: Datatype, value: Any) -> bool:  # noqa: ANN401  # JSON
-    """Whether an element is a value of the datatype, said in the protocol's terms."""
-    if datatype == "BOOL":
-        return isinstance(value, bool)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    dtype = DTYPES[datatype]
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return bool(np.isfinite(np.array(float(value)).astype(dtype)))
-    return value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
-
-
 def is_laid_out(datatype: Datatype, value: Any, shape: Sequence[int]) -> bool:  # noqa: ANN401  # JSON
     """Whether nested lists have the shape and only elements of the datatype."""
     if not shape:
@@ -237,7 +243,7 @@ def is_laid_out(datatype: Datatype, value: Any, shape: Sequence[int]) -> bool:  
     )
 
 
-@pytest.mark.parametrize("datatype", DATATYPES)
+@pytest.mark.parametrize("datatype", JSON_DATATYPES)
 @given(
     value=st.lists(ELEMENTS, min_size=4, max_size=4)
     | st.lists(st.lists(ELEMENTS, min_size=2, max_size=2), min_size=2, max_size=2)
@@ -270,6 +276,41 @@ def test_any_json_anywhere_is_read_or_explained(value: object, key: str, explain
         decoded(PAIR, body)
     except RequestError as error:
         explained(error, body)
+
+
+@given(data=st.data(), cut=st.integers(0, 400), splice=st.binary(max_size=4), skip=st.integers(0, 4))
+@settings(deadline=None, max_examples=200)
+def test_damaged_tensors_are_read_or_refused(data: st.DataObject, cut: int, splice: bytes, skip: int) -> None:
+    """Of every datatype as raw bytes, beside texts in JSON, and of models without a batch too."""
+    tensors = data.draw(cases(finite=True))
+    raw = [to_bytes(array) for _, array in tensors]
+    described = [
+        binary({"name": spec.name, "datatype": spec.datatype, "shape": array.shape}, len(blob))
+        if spec.datatype == "BF16" or data.draw(st.booleans())
+        else {"name": spec.name, "datatype": spec.datatype, "shape": array.shape, "data": array.reshape(-1).tolist()}
+        for (spec, array), blob in zip(tensors, raw, strict=True)
+    ]
+    text = json.dumps({"inputs": described}, ensure_ascii=False).encode()
+    blobs = [blob for one, blob in zip(described, raw, strict=True) if "data" not in one]
+    body = text + b"".join(blobs)
+    body = body[:cut] + splice + body[cut + skip :]
+    codec = codec_of([case.spec for case in tensors], batching=data.draw(st.sampled_from(["rows", "none"])))
+    try:
+        codec.decode(body, len(text) + data.draw(st.sampled_from([0, 0, len(splice) - skip])))
+    except RequestError as error:
+        assert error.status == 400  # noqa: PT017  # either outcome is right
+        assert 1 <= len(error.faults) <= MAX_FAULTS  # noqa: PT017  # the same
+
+
+@given(body=st.binary(max_size=200), json_length=st.none() | st.integers(0, 210))
+@settings(deadline=None)
+def test_any_bytes_alone_are_read_or_refused(body: bytes, json_length: int | None) -> None:
+    """Bytes without a request in them raise nothing but a caller's error, for a model of texts too."""
+    codec = codec_of([spec_of("t", "BYTES", VARIABLE, 1)])
+    try:
+        codec.decode(body, json_length)
+    except RequestError as error:
+        assert error.status == 400  # noqa: PT017  # either outcome is right
 
 
 @given(
@@ -388,9 +429,18 @@ def test_raw_tensors_are_taken_in_the_order_of_the_inputs() -> None:
     assert [array.tolist() for array in request.inputs.arrays] == [[3], [6], [5]]
 
 
-@pytest.mark.parametrize("size", [7, 9, 0, -8, 2**70, True, False, 8.0, 8.5, "8", [8], {}])
+@pytest.mark.parametrize("size", [2**70, -(2**70), True, False, 8.0, 8.5, "8", [8], {}])
+def test_a_size_is_an_integer(size: object) -> None:
+    """Of 64 bits, and nothing that may be meant for one."""
+    error = refusal(PAIR, {"inputs": [binary(X, size), N]}, bytes(8))
+    assert isinstance(error, StructureError | BinaryError)
+    assert pointers(error) == ["/inputs/0/parameters/binary_data_size"]
+    assert "integer" in error.faults[0].expected or size == -(2**70)
+
+
+@pytest.mark.parametrize("size", [7, 9, 0, -8])
 def test_a_size_that_is_not_the_tensors_is_refused(size: object) -> None:
-    """The size is an integer, and what the shape and the datatype need."""
+    """The size is what the shape and the datatype need."""
     error = refusal(PAIR, {"inputs": [binary(X, size), N]}, bytes(8))
     assert isinstance(error, BinaryError)
     assert pointers(error) == ["/inputs/0/parameters/binary_data_size"]
@@ -427,7 +477,13 @@ def test_a_faulty_input_still_takes_its_own_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("datatype", "content", "allowed"),
-    [("FP32", np.float32(math.nan).tobytes(), False), ("FP16", b"\x00\x7c", False), ("BOOL", b"\x02", True)],
+    [
+        ("FP32", np.float32(math.nan).tobytes(), False),
+        ("FP16", b"\x00\x7c", False),
+        ("BF16", b"\x80\x7f", False),
+        ("BF16", b"\xc1\xff", False),
+        ("BOOL", b"\x02", True),
+    ],
 )
 def test_raw_bytes_that_are_no_values_are_refused(datatype: Datatype, content: bytes, *, allowed: bool) -> None:
     """NaN and infinities without leave, and a boolean of two."""
@@ -436,6 +492,36 @@ def test_raw_bytes_that_are_no_values_are_refused(datatype: Datatype, content: b
     error = refusal(codec, {"inputs": [tensor]}, content)
     assert isinstance(error, ElementError)
     assert pointers(error) == ["/inputs/0"]
+
+
+def test_half_precision_of_the_other_kind_has_no_json() -> None:
+    """BF16 is refused in JSON, in and out, with what to send and to ask for instead."""
+    codec = codec_of([spec_of("x", "BF16", VARIABLE)], [spec_of("y", "BF16", VARIABLE)])
+    tensor = {"name": "x", "datatype": "BF16", "shape": [1]}
+    error = refusal(codec, {"inputs": [tensor | {"data": [1]}]})
+    assert isinstance(error, UnsupportedError)
+    assert pointers(error) == ["/inputs/0/data", ""]
+    assert "binary_data_size" in error.faults[0].hint
+    assert "binary_data" in error.faults[1].hint
+    named = [{"name": "y", "parameters": {"binary_data": False}}]
+    assert pointers(refusal(codec, {"inputs": [binary(tensor, 2)], "outputs": named}, bytes(2))) == ["/outputs/0"]
+    asked = {"inputs": [binary(tensor, 2)], "parameters": {"binary_data_output": True}}
+    assert decoded(codec, asked, bytes(2)).inputs.arrays[0].tolist() == [0]
+
+
+def test_texts_fill_just_the_bytes_they_claim() -> None:
+    """The bytes of texts have any size that their lengths add up to."""
+    codec = codec_of([spec_of("t", "BYTES", VARIABLE), spec_of("n", "INT8", VARIABLE)])
+    tensor = {"name": "t", "datatype": "BYTES", "shape": [2]}
+    blob = b"\1\0\0\0a\2\0\0\0\xc3\xa9"
+    last = binary(N | {"shape": [2]}, 2)
+    request = decoded(codec, {"inputs": [binary(tensor, len(blob)), last]}, blob, b"\5\6")
+    assert [array.tolist() for array in request.inputs.arrays] == [["a", "é"], [5, 6]]
+    assert request.inputs.size == 2 * 8 + 2 + 2
+    for size in (-1, 0, 7, len(blob) - 1, len(blob) + 1, 100):
+        error = refusal(codec, {"inputs": [binary(tensor, size), last]}, blob, b"\5\6")
+        assert isinstance(error, BinaryError)
+        assert pointers(error)[0] == "/inputs/0/parameters/binary_data_size"
 
 
 def test_data_come_once() -> None:
@@ -461,11 +547,122 @@ def test_a_header_as_long_as_the_body_leaves_no_bytes() -> None:
     assert PAIR.decode(body, len(body)).inputs.rows == 1
 
 
-@pytest.mark.parametrize("body", [b"", bytes(8)])
-def test_a_raw_tensor_alone_is_not_offered(body: bytes) -> None:
-    """The length 0 is refused by what it would mean."""
-    with pytest.raises(UnsupportedError, match="one raw tensor"):
-        PAIR.decode(body, 0)
+@given(body=st.binary(max_size=40))
+def test_a_raw_tensor_alone_has_all_its_outputs_back_as_bytes(body: bytes) -> None:
+    """The header length 0 says so, and the number of rows follows from the body's."""
+    codec = codec_of([spec_of("x", "INT8", VARIABLE, 2)], [spec_of("y", "INT8", VARIABLE, 2)])
+    if not body or len(body) % 2:
+        with pytest.raises(BinaryError):
+            codec.decode(body, 0)
+        return
+    request = codec.decode(body, 0)
+    assert (request.inputs.rows, request.wanted) == (len(body) // 2, (Wanted(0, binary=True),))
+    answer, json_length = codec.encode(request, request.inputs.arrays)
+    assert answer[json_length:] == body
+
+
+def test_a_raw_tensor_alone_needs_a_model_of_one_input() -> None:
+    """Which of several it would be nobody can tell."""
+    with pytest.raises(UnsupportedError, match="the inputs are x, n"):
+        PAIR.decode(bytes(9), 0)
+
+
+# Models without a batch dimension
+
+
+def test_a_model_without_a_batch_takes_the_shapes_of_its_graph() -> None:
+    """A scalar, a fixed shape, and any length where the graph leaves it open; one request is one row."""
+    specs = [spec_of("s", "FP32"), spec_of("f", "INT8", 2, 1), spec_of("v", "BYTES", VARIABLE)]
+    codec = codec_of(specs, specs, "none")
+    for scalar in ([1.5], 1.5):
+        tensors = [
+            {"name": "s", "datatype": "FP32", "shape": [], "data": scalar},
+            {"name": "f", "datatype": "INT8", "shape": [2, 1], "data": [[1], [2]]},
+            {"name": "v", "datatype": "BYTES", "shape": [100], "data": ["é"] * 100},
+        ]
+        request = decoded(codec, {"inputs": tensors})
+        assert request.inputs.rows == 1
+        assert [array.shape for array in request.inputs.arrays] == [(), (2, 1), (100,)]
+        told = json.loads(codec.encode(request, request.inputs.arrays).body)["outputs"]
+        assert [(tensor["shape"], tensor["data"]) for tensor in told] == [
+            ([], [1.5]),
+            ([2, 1], [1, 2]),
+            ([100], ["é"] * 100),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"shape": [1]}, "/inputs/0/shape"),
+        ({"data": [1, 2]}, "/inputs/0/data"),
+        ({"data": [[1]]}, "/inputs/0/data/0"),
+        ({"data": "1"}, "/inputs/0/data"),
+        ({"data": []}, "/inputs/0/data"),
+    ],
+)
+def test_a_scalar_is_one_element(change: dict[str, Any], pointer: str) -> None:
+    """No more, no less, and not in a list of lists."""
+    codec = codec_of([spec_of("s", "FP32")], batching="none")
+    error = refusal(codec, {"inputs": [{"name": "s", "datatype": "FP32", "shape": [], "data": [1]} | change]})
+    assert pointers(error) == [pointer]
+
+
+# Deadlines
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, None), (0, None), (1, 1e-6), (2_500_000, 2.5)])
+def test_a_timeout_is_in_microseconds(timeout: int | None, seconds: float | None) -> None:
+    """And 0 is none."""
+    assert decoded(PAIR, {"inputs": [X, N], "parameters": {"timeout": timeout}}).timeout == seconds
+
+
+@pytest.mark.parametrize("parameter", ["timeout", "binary_data_output"])
+@pytest.mark.parametrize("value", [-1, 1.5, "1", [], 2**63])
+def test_a_parameter_of_another_type_is_refused(parameter: str, value: object) -> None:
+    """It is not taken for a default."""
+    error = refusal(PAIR, {"inputs": [X, N], "parameters": {parameter: value}})
+    assert isinstance(error, StructureError)
+    assert pointers(error) == [f"/parameters/{parameter}"]
+
+
+# Cost
+
+
+@pytest.mark.parametrize(
+    "junk", ["[" + "1," * 3_000_000 + "1]", "[" + "{}," * 2_000_000 + "{}]", '"' + "a" * 9_000_000 + '"']
+)
+def test_what_is_refused_is_told_in_few_words(junk: str) -> None:
+    """A body of millions of bytes at any key gives an error of a few hundred."""
+    base = json.dumps({"inputs": [X, N], "outputs": [{"name": "y"}]})
+    places = ["[1.5, 2]", '"x"', '"FP32"', "[1, 2]", '"y"']
+    for body in [base.replace(place, junk, 1) for place in places] + [base.replace("{", f'{{"parameters": {junk},', 1)]:
+        with pytest.raises(RequestError) as caught:
+            PAIR.decode(body.encode())
+        assert len(caught.value.message) < 500
+        assert len(repr(caught.value.faults)) < 500 * len(caught.value.faults)
+
+
+def test_numbers_that_are_too_many_are_not_read() -> None:
+    """They are counted, which takes far less; the fault says how many there should be."""
+    error = refusal(PAIR, {"inputs": [X | {"data": [1] * 100_000}, N]})
+    assert isinstance(error, ShapeError)
+    assert [(fault.pointer, fault.expected) for fault in error.faults] == [("/inputs/0/data", "data of 2 elements")]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_large_tensor_of_one_row_is_read(*, nested: bool) -> None:
+    """However its brackets lie, and whatever its texts hold: what the shape allows is never too much."""
+    texts = ['a,[{"' * 5, "", "\\", '\\"'] * 5_000
+    specs = [spec_of("t", "BYTES", VARIABLE, 1, VARIABLE, 1), spec_of("x", "FP32", VARIABLE, 1, VARIABLE, 1)]
+    data: dict[str, list[Any]] = {"t": texts, "x": [0.25] * 20_000}
+    tensors = [
+        {"name": spec.name, "datatype": spec.datatype, "shape": [1, 1, 20_000, 1]}
+        | {"data": [[[[value] for value in data[spec.name]]]] if nested else data[spec.name]}
+        for spec in specs
+    ]
+    arrays = decoded(codec_of(specs), {"inputs": tensors}).inputs.arrays
+    assert [array.reshape(-1).tolist() for array in arrays] == list(data.values())
 
 
 # Inputs against the model
@@ -485,11 +682,17 @@ def test_a_raw_tensor_alone_is_not_offered(body: bytes) -> None:
         ({"shape": [-1, 2]}, ShapeError, "/shape/0", f"1 to {MAX_ROWS}"),
         ({"shape": [2, 2]}, ShapeError, "/data", "a list of 4 numbers"),
         ({"shape": [MAX_ROWS + 1, 2]}, ShapeError, "/shape/0", f"1 to {MAX_ROWS}"),
-        ({"shape": [10**4299, 2]}, StructureError, "/shape/0", "a value of the protocol"),
+        ({"shape": [10**4299, 2]}, StructureError, "/shape/0", f"an integer, at most {2**63 - 1}"),
         ({"shape": [1.5, 2]}, StructureError, "/shape/0", "an integer"),
         ({"data": [[1.5], [2]]}, ShapeError, "/data", "a list of 1 lists"),
         ({"parameters": {"shared_memory_region": "r"}}, UnsupportedError, "/parameters/shared_memory_region", "absent"),
-        ({"parameters": {"classification": 3}}, UnsupportedError, "/parameters/classification", "absent"),
+        (
+            {"parameters": {"shared_memory_region": None}},
+            UnsupportedError,
+            "/parameters/shared_memory_region",
+            "absent",
+        ),
+        ({"parameters": []}, StructureError, "/parameters", "an object or null"),
     ],
 )
 def test_an_input_that_is_not_the_models_is_refused(
@@ -598,9 +801,26 @@ def test_an_outputs_own_form_beats_the_requests(own: bool | None, whole: bool | 
         ([{"name": "q"}], TensorError, "/outputs/0/name"),
         ([{"name": "y"}, {"name": "y"}], TensorError, "/outputs/1/name"),
         (
-            [{"name": "y", "parameters": {"classification": 2}}],
+            [{"name": "b", "parameters": {"classification": 2}}],
             UnsupportedError,
             "/outputs/0/parameters/classification",
+        ),
+        (
+            [{"name": "z", "parameters": {"classification": 2}}],
+            UnsupportedError,
+            "/outputs/0/parameters/classification",
+        ),
+        *(
+            (
+                [{"name": "y", "parameters": {"classification": count}}],
+                StructureError,
+                "/outputs/0/parameters/classification",
+            )
+            for count in (0, -1, 1.5, "2", True, 2**70)
+        ),
+        *(
+            ([{"name": "y", "parameters": {"binary_data": value}}], StructureError, "/outputs/0/parameters/binary_data")
+            for value in (1, 0, "true", {"a": 1})
         ),
         (
             [{"name": "y", "parameters": {"shared_memory_region": "r"}}],

@@ -3,13 +3,12 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from service.codec.rows import RowsCodec
 from service.codec.tensors import DTYPES, Array, Inputs
@@ -21,10 +20,11 @@ from service.errors import (
     RequestError,
     ShapeError,
     StructureError,
+    UnsupportedError,
 )
 from service.manifest import VARIABLE, Datatype, Feature, ModelManifest, TensorSpec
+from tests.service.codec.draws import JSON_DATATYPES, arrays, is_exact, same_bits
 
-DATATYPES: tuple[Datatype, ...] = get_args(Datatype)
 ODD_NAMES = ("a b", "a/b", "~tilde~1", "é☃", "cell_0", "instances", "0", "a.b[0]", "`")
 Check = Callable[[RequestError, Any], None]
 
@@ -70,11 +70,6 @@ def places(error: RequestError) -> list[str]:
     return [fault.pointer for fault in error.faults]
 
 
-def same_bits(first: Array, second: Array) -> bool:
-    """Whether two arrays have the same datatype, shape and bytes."""
-    return (first.dtype, first.shape, first.tobytes()) == (second.dtype, second.shape, second.tobytes())
-
-
 def predictions(outputs: Sequence[TensorSpec], *arrays: Array) -> Any:  # noqa: ANN401  # JSON
     """The predictions in a model's reply."""
     reply = json.loads(codec_of([spec_of("x", "FP32", VARIABLE)], outputs).encode(Inputs((), 0), arrays))
@@ -85,14 +80,11 @@ def predictions(outputs: Sequence[TensorSpec], *arrays: Array) -> Any:  # noqa: 
 @st.composite
 def tables(draw: st.DrawFn, rows: int, *, finite: bool = True) -> tuple[TensorSpec, Array]:
     """Draw a tensor of any datatype, of fixed and variable dimensions, and an array of so many rows that fits it."""
-    datatype = draw(st.sampled_from(DATATYPES))
-    dtype = DTYPES[datatype]
+    datatype = draw(st.sampled_from(JSON_DATATYPES))
     row_shape = draw(st.lists(st.integers(1, 3), max_size=3))
     shape = [VARIABLE, *(draw(st.sampled_from([VARIABLE, length])) for length in row_shape)]
-    options = {"allow_nan": not finite, "allow_infinity": not finite} if dtype.kind == "f" else {}
-    elements = hnp.from_dtype(dtype, **options)  # type: ignore[arg-type]  # options of floats
     name = draw(st.sampled_from(ODD_NAMES))
-    return spec_of(name, datatype, *shape), draw(hnp.arrays(dtype, (rows, *row_shape), elements=elements))
+    return spec_of(name, datatype, *shape), draw(arrays(datatype, (rows, *row_shape), finite=finite))
 
 
 @given(data=st.data(), rows=st.integers(1, 4))
@@ -113,7 +105,7 @@ def test_rows_of_several_inputs_come_in_bit_for_bit(data: st.DataObject, rows: i
         st.lists(tables(rows), min_size=2, max_size=3, unique_by=lambda table: table[0].name),
     )
     instances = [
-        {spec.name: array[row].tolist() for spec, array in data.draw(st.permutations(drawn))} for row in range(rows)
+        {spec.name: array.tolist()[row] for spec, array in data.draw(st.permutations(drawn))} for row in range(rows)
     ]
     inputs = decoded(codec_of([spec for spec, _ in drawn]), instances)
     assert inputs.rows == rows
@@ -121,15 +113,12 @@ def test_rows_of_several_inputs_come_in_bit_for_bit(data: st.DataObject, rows: i
         assert same_bits(read, array)
 
 
-@given(data=st.data(), datatype=st.sampled_from(DATATYPES), rows=st.integers(1, 4))
+@given(data=st.data(), datatype=st.sampled_from(JSON_DATATYPES), rows=st.integers(1, 4))
 @settings(deadline=None)
 def test_rows_by_name_are_the_rows_by_position(data: st.DataObject, datatype: Datatype, rows: int) -> None:
     """Named and listed rows mix in one request, keys come in any order, and names may be any text."""
     names = data.draw(st.lists(st.sampled_from(ODD_NAMES), min_size=1, max_size=4, unique=True))
-    dtype = DTYPES[datatype]
-    options = {"allow_nan": False, "allow_infinity": False} if dtype.kind == "f" else {}
-    elements = hnp.from_dtype(dtype, **options)  # type: ignore[arg-type]  # options of floats
-    array = data.draw(hnp.arrays(dtype, (rows, len(names)), elements=elements))
+    array = data.draw(arrays(datatype, (rows, len(names))))
     instances: list[Any] = []
     for row in array.tolist():
         named = data.draw(st.permutations(list(zip(names, row, strict=True))))
@@ -188,20 +177,7 @@ ROWS = (
 )
 
 
-def is_exact(datatype: Datatype, value: Any) -> bool:  # noqa: ANN401  # JSON
-    """Whether an element is a value of the datatype, said in the protocol's terms."""
-    if datatype == "BOOL":
-        return isinstance(value, bool)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    dtype = DTYPES[datatype]
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return bool(np.isfinite(np.array(float(value)).astype(dtype)))
-    return value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
-
-
-@pytest.mark.parametrize("datatype", DATATYPES)
+@pytest.mark.parametrize("datatype", JSON_DATATYPES)
 @given(instances=st.lists(ROWS, max_size=3) | st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1) | JSON)
 @settings(deadline=None, max_examples=60)
 def test_instances_are_exactly_their_values_or_explained(
@@ -363,6 +339,50 @@ def test_a_request_has_one_row_or_more_and_no_more_than_may_wait(rows: int, row:
     assert error.faults[0].expected == f"a list of 1 to {MAX_ROWS} rows"
 
 
+def test_texts_are_strings_by_position_and_by_name() -> None:
+    """BYTES come in and go out as JSON's own strings."""
+    spec = spec_of("x", "BYTES", VARIABLE, 2, names=("a", "b"))
+    (array,) = decoded(codec_of([spec]), [["é", ""], {"b": "2", "a": "1"}]).arrays
+    assert array.tolist() == [["é", ""], ["1", "2"]]
+    assert predictions([spec_of("y", "BYTES", VARIABLE, 2)], array) == [["é", ""], ["1", "2"]]
+    error = refusal(codec_of([spec]), [["a", 1], {"a": None, "b": "b"}])
+    assert places(error) == ["/instances/0/1", "/instances/1/a"]
+
+
+@pytest.mark.parametrize("side", ["in", "out"])
+def test_what_json_cannot_write_is_left_to_version_2(side: str) -> None:
+    """A model with BF16 has no requests of version 1, and the error says which tensor it is."""
+    bf16 = spec_of("half", "BF16", VARIABLE)
+    codec = codec_of([bf16]) if side == "in" else codec_of([spec_of("x", "FP32", VARIABLE)], [bf16])
+    with pytest.raises(UnsupportedError, match=r"version 2 with binary tensors.*half"):
+        decoded(codec, [1])
+
+
+def test_numbers_that_are_too_many_are_not_read() -> None:
+    """They are counted, which takes far less, in rows that are too many or too long, or in a list of anything."""
+    floods: list[list[Any]] = [[[1, 2]] * 40_000, [[1] * 100_000], [{"a b": [1] * 100_000}], [[]] * 70_000]
+    for instances in floods:
+        error = refusal(NAMED, instances)
+        assert [(fault.pointer, fault.got) for fault in error.faults] == [("/instances", "far more than that")]
+        assert isinstance(error, ShapeError)
+
+
+def test_a_large_request_of_rows_is_read() -> None:
+    """As many rows as are allowed, with long names and spaces, whatever else stands beside them."""
+    names = tuple(f"{'a, [{' * 20}{index}" for index in range(20))
+    codec = codec_of([spec_of("x", "FP32", VARIABLE, 20, names=names)])
+    row = dict.fromkeys(names, 0.5)
+    body = json.dumps({"instances": [row] * MAX_ROWS, "else": [1] * 100_000}, indent=4).encode()
+    assert codec.decode(body).arrays[0].tolist() == [[0.5] * 20] * MAX_ROWS
+
+
+def test_an_unknown_name_is_not_repeated_whole() -> None:
+    """An error stays short, however long the name."""
+    error = refusal(NAMED, [{"a b": 1, "c/d": 2, "e" * 1_000_000: 3}])
+    assert places(error) == ["/instances/0"]
+    assert len(error.message) < 300
+
+
 def test_several_inputs_come_by_name_only(explained: Check) -> None:
     """A list, an unknown name and a missing one are refused."""
     instances = [[1, 2], {"x": [1, 2]}, {"x": [1], "n/m": 300, "q": 1}]
@@ -396,7 +416,7 @@ def test_one_unlabelled_output_is_plain(data: st.DataObject, rows: int) -> None:
     def written(value: Any) -> Any:  # noqa: ANN401  # JSON
         if isinstance(value, list):
             return [written(inner) for inner in value]
-        return value if math.isfinite(value) else None
+        return value if isinstance(value, str) or math.isfinite(value) else None
 
     plain = array.reshape(-1) if spec.row_shape == (1,) else array
     # Compared as text, in which -0.0 is not 0.0 and True is not 1.

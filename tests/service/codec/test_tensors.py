@@ -1,7 +1,7 @@
 """Behaviour of service.codec.tensors."""
 
 import math
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from service.codec.tensors import (
     DTYPES,
     Array,
+    Inputs,
     describe,
     element_type,
     find_faults,
@@ -20,13 +21,16 @@ from service.codec.tensors import (
     from_lists,
     is_finite,
     labels_of,
+    limits,
+    numbers_of,
     to_bytes,
     with_integers,
 )
 from service.errors import ElementError, ShapeError
 from service.manifest import VARIABLE, Datatype, TensorSpec
+from tests.service.codec import draws
+from tests.service.codec.draws import DATATYPES, JSON_DATATYPES, same_bits
 
-DATATYPES: tuple[Datatype, ...] = get_args(Datatype)
 INTEGERS: tuple[Datatype, ...] = tuple(name for name in DATATYPES if "INT" in name)
 FLOATS: tuple[Datatype, ...] = ("FP16", "FP32", "FP64")
 LARGEST = {"FP16": 65504.0, "FP32": float(np.finfo(np.float32).max), "FP64": float(np.finfo(np.float64).max)}
@@ -37,15 +41,10 @@ def spec_of(datatype: Datatype, *, allow_non_finite: bool = False) -> TensorSpec
     return TensorSpec(name="x", datatype=datatype, shape=(VARIABLE,), allow_non_finite=allow_non_finite)
 
 
-def limits(datatype: Datatype) -> tuple[int, int]:
+def range_of(datatype: Datatype) -> tuple[int, int]:
     """The smallest and the largest integer of a datatype, from its name."""
     bits = int(datatype.removeprefix("U").removeprefix("INT"))
     return (0, 2**bits - 1) if datatype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
-def same_bits(first: Array, second: Array) -> bool:
-    """Whether two arrays have the same datatype, shape and bytes."""
-    return (first.dtype, first.shape, first.tobytes()) == (second.dtype, second.shape, second.tobytes())
 
 
 def faults(datatype: Datatype, values: object, shape: tuple[int, ...]) -> list[tuple[str, str, str]]:
@@ -56,20 +55,21 @@ def faults(datatype: Datatype, values: object, shape: tuple[int, ...]) -> list[t
 
 @st.composite
 def arrays(draw: st.DrawFn, *, finite: bool = True) -> tuple[Datatype, Array]:
-    """Draw an array of any datatype and shape, of values that JSON can write unless told otherwise."""
-    datatype = draw(st.sampled_from(DATATYPES))
-    dtype, shape = DTYPES[datatype], draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=4))
-    options = {"allow_nan": False, "allow_infinity": False} if dtype.kind == "f" and finite else {}
-    return datatype, draw(hnp.arrays(dtype, shape, elements=hnp.from_dtype(dtype, **options)))  # type: ignore[arg-type]  # options of floats
+    """Draw an array of any shape, of values that JSON can write, or else of any whose elements have one size."""
+    datatypes = JSON_DATATYPES if finite else [name for name in DATATYPES if name != "BYTES"]
+    datatype = draw(st.sampled_from(datatypes))
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=4, max_side=4))
+    return datatype, draw(draws.arrays(datatype, shape, finite=finite))
 
 
 def test_every_datatype_has_its_element() -> None:
     """The protocol's name, numpy's type and JSON's type belong together."""
     assert set(DTYPES) == set(DATATYPES)
     for datatype, dtype in DTYPES.items():
-        plain = datatype.lower().replace("fp", "float")
+        plain = {"BF16": "uint16", "BYTES": "object"}.get(datatype, datatype.lower().replace("fp", "float"))
         assert dtype.name == plain
-        assert element_type(datatype) is {"b": bool, "f": float}.get(dtype.kind, int)
+        types = {"BOOL": bool, "BF16": float, "FP16": float, "FP32": float, "FP64": float, "BYTES": str}
+        assert element_type(datatype) is types.get(datatype, int)
 
 
 @given(case=arrays())
@@ -102,10 +102,10 @@ def test_bytes_that_are_not_finite_are_refused_unless_allowed(case: tuple[Dataty
     """Without leave, an array comes in just if all its elements are finite."""
     datatype, array = case
     read = from_bytes(spec_of(datatype), memoryview(to_bytes(array)), array.shape)
-    assert (read is not None) == is_finite(array) == bool(np.isfinite(array).all())
+    assert (read is not None) == is_finite(datatype, array) == bool(np.isfinite(numbers_of(datatype, array)).all())
 
 
-@pytest.mark.parametrize("datatype", DATATYPES)
+@pytest.mark.parametrize("datatype", [name for name in DATATYPES if name != "BYTES"])
 def test_bytes_are_little_endian_and_row_major(datatype: Datatype) -> None:
     """However an array lies in memory, its bytes are the wire's."""
     dtype = DTYPES[datatype]
@@ -115,6 +115,56 @@ def test_bytes_are_little_endian_and_row_major(datatype: Datatype) -> None:
     assert to_bytes(np.asfortranarray(array)) == expected
     assert to_bytes(array.astype(dtype.newbyteorder(">"))) == expected
     assert to_bytes(np.repeat(array, 2, axis=1)[:, ::2]) == expected
+
+
+@given(array=draws.arrays("BYTES", hnp.array_shapes(min_dims=0, max_side=3)))
+@settings(deadline=None)
+def test_the_size_of_inputs_counts_their_texts(array: Array) -> None:
+    """An array of texts holds its references and their characters, another one its elements."""
+    numbers = np.zeros((2, 3), np.float32)
+    assert Inputs((numbers,), 2).size == 24
+    assert Inputs((array, numbers), 2).size == 24 + array.size * 8 + len("".join(array.reshape(-1).tolist()))
+
+
+@pytest.mark.parametrize(
+    ("datatype", "bounds"),
+    [
+        ("INT8", (-128, 127)),
+        ("UINT64", (0, 2**64 - 1)),
+        ("BOOL", None),
+        ("BF16", None),
+        ("FP32", None),
+        ("BYTES", None),
+    ],
+)
+def test_integers_have_limits(datatype: Datatype, bounds: tuple[int, int] | None) -> None:
+    """And nothing else has them."""
+    assert limits(spec_of(datatype)) == bounds
+
+
+@pytest.mark.parametrize("datatype", ["BF16", "BYTES"])
+def test_there_are_no_doubles_of_what_is_no_number_of_numpys(datatype: Datatype) -> None:
+    """Texts and BF16 do not come in as doubles."""
+    assert from_doubles(spec_of(datatype), np.array([1.0])) is None
+
+
+def test_the_upper_half_of_a_single_float_is_its_number() -> None:
+    """Of BF16 the numbers are known, those of any other datatype are the array itself."""
+    singles = np.array([1.5, -2.0, np.inf], np.float32)
+    halves = (singles.view(np.uint32) >> 16).astype(np.uint16)
+    assert numbers_of("BF16", halves).tolist() == singles.tolist()
+    assert numbers_of("FP32", singles) is singles
+
+
+@pytest.mark.parametrize("datatype", JSON_DATATYPES)
+def test_a_long_list_is_looked_at_as_closely_as_a_short_one(datatype: Datatype) -> None:
+    """One wrong element is found among thousands, wherever it stands."""
+    right: Any = {"BOOL": True, "BYTES": "a"}.get(datatype, 1.0 if "FP" in datatype else 1)
+    for place in (0, 2_999):
+        values = [right] * 3_000
+        assert faults(datatype, values, (3_000,)) == []
+        values[place] = None
+        assert [pointer for pointer, _, _ in faults(datatype, values, (3_000,))] == [f"/x/{place}"]
 
 
 @given(octets=st.binary(min_size=1, max_size=8))
@@ -140,7 +190,7 @@ def test_aligned_bytes_are_not_copied() -> None:
 @given(value=st.integers(-(2**70), 2**70))
 def test_an_integer_comes_in_exactly_or_not_at_all(datatype: Datatype, value: int) -> None:
     """Lists take an integer of the datatype's range as it is and refuse every other; so says the second look."""
-    lowest, highest = limits(datatype)
+    lowest, highest = range_of(datatype)
     for number in (value, lowest, lowest - 1, highest, highest + 1):
         read = from_lists(spec_of(datatype), [number], (1,))
         if lowest <= number <= highest:
@@ -159,7 +209,7 @@ def test_an_integer_comes_in_exactly_or_not_at_all(datatype: Datatype, value: in
 @settings(deadline=None)
 def test_doubles_are_integers_exactly_or_refused(datatype: Datatype, values: list[float]) -> None:
     """A double comes in just if it is a whole number of the datatype's range, and is then that number."""
-    lowest, highest = limits(datatype)
+    lowest, highest = range_of(datatype)
     read = from_doubles(spec_of(datatype), np.array(values))
     if all(math.isfinite(value) and value.is_integer() and lowest <= int(value) <= highest for value in values):
         assert read is not None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.codec.oip import InferCodec
-from service.codec.words import NEXT_WORDS, Contexts, WordsCodec
+from service.codec.words import LONGEST_CONTEXT, MOST_WORDS, NEXT_WORDS, Contexts, WordsCodec
 from service.errors import (
     MAX_FAULTS,
     ElementError,
@@ -99,6 +99,32 @@ def test_what_is_no_context_is_refused(instances: object, kind: type[RequestErro
     """The fault stands where the context should."""
     error = refusal(json.dumps({"instances": instances}).encode())
     assert (type(error), error.faults[0].pointer) == (kind, pointer)
+
+
+def test_a_context_has_a_greatest_length() -> None:
+    """One of that length is read, one word more is not."""
+    longest = {"context": ["the"] * LONGEST_CONTEXT}
+    assert decoded([longest]).groups[0].arrays[0].shape == (1, LONGEST_CONTEXT)
+    error = refusal(json.dumps({"instances": [longest, {"context": ["the"] * (LONGEST_CONTEXT + 1)}]}).encode())
+    assert [fault.pointer for fault in error.faults] == ["/instances/1/context"]
+
+
+@pytest.mark.parametrize("words", [MOST_WORDS, MOST_WORDS + 1, 100 * MOST_WORDS])
+def test_a_request_has_a_greatest_number_of_words(words: int) -> None:
+    """In all its contexts together, of which each may be short enough."""
+    count = MOST_WORDS // LONGEST_CONTEXT
+    contexts = [{"context": ["of"] * LONGEST_CONTEXT}] * (count - 1)
+    contexts += [
+        {"context": ["of"] * (LONGEST_CONTEXT - 1)},
+        {"context": ["of"] * (words - count * LONGEST_CONTEXT + 1)},
+    ]
+    body = json.dumps({"instances": contexts}).encode()
+    if words <= MOST_WORDS:
+        assert len(CODEC.decode(body).unknown) == count + 1
+    else:
+        error = refusal(body)
+        assert [fault.pointer for fault in error.faults] == ["/instances"]
+        assert str(MOST_WORDS) in error.message
 
 
 def test_all_faults_are_told_up_to_a_number() -> None:

@@ -1,0 +1,146 @@
+"""What HTTP adds to a prediction: content codings, the headers of raw tensors, statuses, the form of errors."""
+
+import math
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from service.errors import (
+    BinaryError,
+    CompressionError,
+    EncodingError,
+    ForwardpassError,
+    TooLargeError,
+    UnavailableError,
+)
+from service.predict import Reply
+
+JSON_TYPE = "application/json"
+BINARY_TYPE = "application/octet-stream"
+JSON_LENGTH_HEADER = "inference-header-content-length"
+
+SMALLEST_COMPRESSED = 1024
+"""A reply of fewer bytes goes out as it is, whatever the client accepts: it would hardly shrink."""
+LARGE = 1 << 18
+"""From so many bytes on, compressing or expanding a body takes milliseconds, which belong on another thread."""
+
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_GZIP, _ZLIB = 31, 15
+"""The window of 32 KiB, by the container around it, as zlib wants them named."""
+_WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB}
+_MOST_CODINGS = 4
+_MOST_STREAMS = 16
+"""Each costs a copy of what is left of the body, so that many small ones would cost seconds."""
+_FASTEST = 1
+
+
+class Response(NamedTuple):
+    """What goes out."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def parse_json_length(header: str) -> int:
+    """The length in the header `Inference-Header-Content-Length`; raises `BinaryError` where it is none."""
+    if not _LENGTH.fullmatch(header):
+        raise BinaryError(f"the header Inference-Header-Content-Length is {header[:40]!r}, which is no length")
+    return int(header)
+
+
+def expand(body: bytes, content_encoding: str, max_body: int) -> bytes:
+    """The body without the codings that the header lists, the last applied first; at most `max_body` bytes.
+
+    Raises `EncodingError` for a coding that is not known, `CompressionError` for a body that does not have it, and
+    `TooLargeError`.
+    """
+    codings = [one.strip().lower() for one in content_encoding.split(",")]
+    if len(codings) > _MOST_CODINGS:
+        raise EncodingError(f"the body is encoded {len(codings)} times: the server takes {_MOST_CODINGS} at most")
+    for coding in reversed(codings):
+        if coding in ("", "identity"):
+            continue
+        window = _WINDOWS.get(coding)
+        if window is None:
+            raise EncodingError(f"the body is encoded as {coding[:40]!r}: the server reads gzip and deflate")
+        body = b"".join(_inflate(body, coding, window, max_body))
+    return body
+
+
+def write(reply: Reply, accept_encoding: str | None) -> Response:
+    """The response to a request that accepts these encodings (its header, None where there was none)."""
+    if reply.error is not None:
+        return write_error(reply.error)
+    body = reply.body
+    headers: tuple[tuple[str, str], ...] = (("content-type", JSON_TYPE),)
+    if reply.json_length is not None:
+        headers = (("content-type", BINARY_TYPE), (JSON_LENGTH_HEADER, str(reply.json_length)))
+    if accept_encoding is not None and len(body) >= SMALLEST_COMPRESSED and (coding := _coding(accept_encoding)):
+        body = zlib.compress(body, _FASTEST, wbits=_WINDOWS[coding])
+        headers = (*headers, ("content-encoding", coding), ("vary", "accept-encoding"))
+    return Response(200, headers, body)
+
+
+def write_error(error: ForwardpassError) -> Response:
+    """The response that tells a caller of an error, in the form that both dialects share."""
+    content: dict[str, object] = {"error": error.message, "code": error.code}
+    if error.faults:
+        content["faults"] = [asdict(fault) for fault in error.faults]
+    headers: tuple[tuple[str, str], ...] = (("content-type", JSON_TYPE),)
+    if isinstance(error, UnavailableError):
+        content["retry_after_ms"] = math.ceil(error.retry_after * 1000)
+        headers = (*headers, ("retry-after", str(max(1, math.ceil(error.retry_after)))))
+    return Response(error.status, headers, msgspec.json.encode(content))
+
+
+def _inflate(body: bytes, coding: str, window: int, max_body: int) -> Iterator[bytes]:
+    """The contents of the streams in `body`: one, or of gzip several, as where files were joined."""
+    room = max_body
+    for _ in range(_MOST_STREAMS if window == _GZIP else 1):
+        stream = zlib.decompressobj(window)
+        try:
+            # One byte more than may come, to see whether it would.
+            content = stream.decompress(body, room + 1)
+        except zlib.error as error:
+            hint = " (deflate is that of zlib, with its header)" if coding == "deflate" else ""
+            raise CompressionError(f"the body is not encoded as {coding}, as its header says{hint}: {error}") from None
+        room -= len(content)
+        if room < 0:
+            raise TooLargeError(f"the body expands to more than the {max_body} bytes that the server takes")
+        if not stream.eof:
+            raise CompressionError(f"the body ends before its {coding} stream does: a part of it is missing")
+        yield content
+        body = stream.unused_data
+        if not body:
+            return
+    raise CompressionError(f"behind its {coding} stream the body goes on for {len(body)} bytes")
+
+
+@lru_cache(maxsize=64)
+def _coding(accept: str) -> str | None:
+    """The coding to use of those a client accepts (RFC 9110, 12.5.3): its favourite, gzip where it has several."""
+    weights: dict[str, float] = {}
+    for one in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in one.split(";"))
+        weights[name] = _weight(parameters)
+    rest = weights.get("*", 0.0)
+    offered = {coding: weights.get(coding, rest) for coding in ("gzip", "deflate")}
+    best = max(offered, key=lambda coding: offered[coding])
+    return best if offered[best] > 0.0 and offered[best] >= weights.get("identity", 0.0) else None
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
