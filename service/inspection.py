@@ -84,7 +84,7 @@ def _origin(manifest: ModelManifest) -> Iterator[str]:
     if manifest.training is not None:
         training = manifest.training
         yield f"  trained    {training.source}; seed {training.seed}"
-        yield f"  figures    {_figures(training.metrics)}; to beat: {_figures(training.baseline)}"
+        yield f"  figures    {_figures(training.metrics)}; held against: {_figures(training.baseline)}"
     if manifest.parity is not None:
         largest = max(manifest.parity.torchscript, manifest.parity.onnxruntime)
         yield f"  parity     eager, TorchScript and ONNX Runtime differ by at most {largest:.2g}"

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from training.check import check
-from training.errors import TrainingError
+from training.errors import PublishError, TrainingError
 from training.pipeline import Produced, produce
-from training.publish import publish
+from training.publish import publish, try_out
 from training.task import OnEpoch, Task
 from training.tasks import TASKS
 from training.tasks.digits import from_mnist
@@ -41,8 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.list:
         console.print(_list(tasks))
         return 0
+    # What cannot end well is said before anything is trained.
     if arguments.check:
+        if not output.is_dir():
+            parser.error(f"there is no folder {output} to compare with")
         return train_all(tasks, partial(check, output), console, failed="is not what it was")
+    try:
+        try_out(output)
+    except PublishError as error:
+        parser.error(str(error))
     return train_all(tasks, partial(_publish, output, replace=arguments.replace), console)
 
 
@@ -54,16 +61,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="a model's name: all its versions (default: all)")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="the models folder (default: models)",
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="train digits on MNIST's own files in this folder")
+    parser.add_argument("--data", type=_folder, metavar="DIR", help="train digits on MNIST's own files in this folder")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--replace", action="store_true", help="exchange versions published with other bytes")
     what.add_argument("--check", action="store_true", help="compare with what is published; write nothing")
     parser.add_argument("--list", action="store_true", help="list the tasks; train nothing")
     return parser
+
+
+def _folder(text: str) -> Path:
+    """A path, but not that of the current folder for an empty text, as a script's unset variable leaves."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return Path(text)
 
 
 def _list(tasks: Sequence[Task]) -> Table:

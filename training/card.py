@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from service.manifest import VARIABLE, Feature, ModelManifest, TensorSpec
 from training import plots
-from training.task import Data, Task, Trained
+from training.task import ALLOWED, Data, Task, Trained, best_place
 from training.two_classes import THRESHOLD
 
 CARD_FILE = "README.md"
@@ -26,7 +26,7 @@ def card(task: Task, trained: Trained, manifest: ModelManifest) -> dict[str, byt
     figures = {"losses": plots.losses(trained.history, loss=_loss_name(task.loss)), **task.plots(trained)}
     pages = [
         _head(manifest),
-        _results(manifest),
+        results(manifest),
         *(f"![{name.replace('_', ' ')}]({name}.png)" for name in figures if name != "losses"),
         "## How it was trained",
         _recipe(task, trained, manifest),
@@ -48,12 +48,16 @@ def _head(manifest: ModelManifest) -> str:
     return f"# {manifest.name}, version {manifest.version}\n\n{manifest.description}"
 
 
-def _results(manifest: ModelManifest) -> str:
+def results(manifest: ModelManifest) -> str:
+    """The part of the card that says how good the version is; empty where the manifest does not say."""
     training = manifest.training
     if training is None:
         return ""
     rows = [(f"`{name}`", _number(value)) for name, value in training.metrics.items()]
-    rows += [(f"to beat: `{name}`", _number(value)) for name, value in training.baseline.items()]
+    rows += [
+        ("allowed, at most" if name == ALLOWED else f"to beat: `{name}`", _number(value))
+        for name, value in training.baseline.items()
+    ]
     table = _table(("figure", "value"), [tuple(f"**{cell}**" for cell in rows[0]), *rows[1:]])
     return f"## How good it is\n\n{table}\n\nThe gate it passed: {training.gate}"
 
@@ -85,7 +89,7 @@ def _course(task: Task, trained: Trained) -> str:
     history = trained.history
     course = f"{len(history.train)} of {task.recipe.epochs}"
     if task.recipe.patience is not None and history.validation:
-        course += f"; the weights are those of epoch {1 + history.validation.index(min(history.validation))}"
+        course += f"; the weights are those of epoch {1 + best_place(history.validation)}"
     if task.recipe.starts > 1:
         course += f"; start {1 + trained.seed - task.seed} of {task.recipe.starts} had the best validation loss"
     return course

@@ -54,10 +54,11 @@ def _chosen(recipe: Recipe) -> dict[str, JsonValue]:
 
 
 def with_ranges(spec: TensorSpec, rows: Tensor) -> TensorSpec:
-    """Add to each feature of `spec` the range of its column in `rows`, (rows, features)."""
+    """Add to each feature of `spec` the range of its column in `rows`, whose last dimension the features are."""
     if spec.features is None:
         return spec
-    ranges = zip(spec.features, rows.amin(dim=0).tolist(), rows.amax(dim=0).tolist(), strict=True)
+    columns = rows.flatten(0, -2).double()
+    ranges = zip(spec.features, columns.amin(dim=0).tolist(), columns.amax(dim=0).tolist(), strict=True)
     features = tuple(
         feature.model_copy(update={"minimum": minimum, "maximum": maximum}) for feature, minimum, maximum in ranges
     )

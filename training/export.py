@@ -8,13 +8,18 @@ import logging
 import re
 import warnings
 import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 
+import onnx
 import torch
 from google.protobuf.message import Message
 from torch import Tensor, nn
 
 from service.manifest import VARIABLE, TensorSpec
+from training.errors import ExportError, first_line
 
 BATCH = "batch"
 """What the ONNX graph calls the dimension that each request chooses."""
@@ -32,18 +37,32 @@ def export(network: nn.Module, example: Tensor, source: TensorSpec, target: Tens
     """Export a network in evaluation mode, whose one input and output get their names in the ONNX graph.
 
     `example` is an input in which every variable dimension of `source` has a length of at least two: from a
-    single row the exporter would conclude that one is all.
+    single row the exporter would conclude that one is all. Raises `ExportError` where it cannot be done, or where a
+    name of `source` or `target` is another value's inside the graph.
     """
-    return Exported(
-        onnx=_onnx(network, example, source, target),
-        torchscript=_torchscript(network, example),
-    )
+    with _told("ONNX"):
+        graph = _onnx(network, example, source, target)
+    with _told("TorchScript"):
+        archive = _torchscript(network, example)
+    return Exported(onnx=graph, torchscript=archive)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn whatever is raised inside into an `ExportError` of one line; the exporter's own cause says most."""
+    try:
+        yield
+    except ExportError:
+        raise
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ExportError(f"the network cannot be exported to {what}: {first_line(cause)}") from error
 
 
 def _onnx(network: nn.Module, example: Tensor, source: TensorSpec, target: TensorSpec) -> bytes:
-    # It logs each operator of torchvision that it cannot find, which no network here uses.
-    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with _silent(), warnings.catch_warnings():
         # It warns of PyTorch's own insides and of their future; whether the graph is right is what verify finds out.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -59,9 +78,31 @@ def _onnx(network: nn.Module, example: Tensor, source: TensorSpec, target: Tenso
     if program is None:  # what the exporter's older way answers
         raise AssertionError
     model = program.model_proto
+    _refuse_twins(model.graph)
     _strip_metadata(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what the exporter logs and prints from the screen: of a failure, pages about its own insides."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _refuse_twins(graph: onnx.GraphProto) -> None:
+    """A graph in which two values have one name loads nowhere: the exporter renames inputs and outputs unseen."""
+    values = [*graph.input, *graph.initializer]
+    names = Counter([value.name for value in values] + [name for node in graph.node for name in node.output])
+    for name, count in names.items():
+        if count > 1:
+            raise ExportError(f"{name!r} names two values of the graph: call the input or the output something else")
 
 
 def _free_dimensions(source: TensorSpec) -> dict[int, object]:

@@ -3,13 +3,14 @@
 from training.errors import GateError
 
 
-def refuse_perfect(figure: str, value: float) -> None:
-    """Raise `GateError` where a figure of real, held-out data is a perfect 1.
+def refuse_too_good(figure: str, value: float, limit: float) -> None:
+    """Raise `GateError` where a figure of real, held-out data, of which more is better, is `limit` or more.
 
-    Real data has noise: who makes no mistake on it has most likely seen it before.
+    Real data has noise: who gets beyond what it allows has most likely seen the answers before. A value that is no
+    number is left to the gate's other conditions.
     """
-    if value == 1:
+    if value >= limit:
         raise GateError(
-            f"{figure} is a perfect 1, which held-out data that nobody made up hardly allows: "
+            f"{figure} is {value:.4g}, and {limit:g} is already too good for held-out data that nobody made up: "
             "look for test rows that training saw"
         )

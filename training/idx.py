@@ -6,7 +6,9 @@ their sizes, big-endian and of four bytes each, then the elements, the last dime
 
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -17,78 +19,104 @@ UNSIGNED_BYTE = 0x08
 """The code of the one type that MNIST's elements have."""
 GZIP_MAGIC = b"\x1f\x8b"
 STEP = 1 << 16
-"""Packed bytes that are unpacked at a time."""
+"""Bytes that are read or unpacked at a time."""
+
+Read = Callable[[int], bytes]
+"""Gives the next so many bytes or, at the end and where they come in parts, fewer; none at the end only."""
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
     """Read a file of unsigned bytes with so many dimensions, as UINT8 of the shape that it announces.
 
     MNIST's images have three dimensions, (rows, height, width), its labels one, (rows,). Whether the file is
-    gzipped shows in its first bytes, whatever it is called. Raises `DataError` where the file cannot be read, is
-    damaged, cut short or something else; it names the file and the offset of the fault.
+    gzipped shows in its first bytes, whatever it is called; no more of it is unpacked than its header announces.
+    Raises `DataError` where the file cannot be read, is damaged, cut short or something else; it names the file and
+    the offset of the fault.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            file.seek(0)
+            if packed:
+                return _parse(_Unpacked(file, str(path)).read, f"{path} (unpacked)", dimensions)
+            return _parse(file.read, str(path), dimensions)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    where = str(path)
-    if content.startswith(GZIP_MAGIC):
-        content = _unpack(content, where)
-        where += " (unpacked)"
-    sizes, start = _header(content, where, dimensions)
-    end = start + math.prod(sizes)
-    promise = f"its {' x '.join(map(str, sizes))} elements end at offset {end}"
-    if len(content) < end:
-        raise DataError(f"{where} is cut off at offset {len(content)}: {promise}")
-    if len(content) > end:
-        raise DataError(f"{where} goes on at offset {end}, to {len(content)}, although {promise}")
-    # The tensor may be written to, bytes may not.
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).reshape(sizes)
 
 
-def _header(content: bytes, where: str, dimensions: int) -> tuple[list[int], int]:
-    """Take the sizes from the beginning of an idx file, with the offset at which its elements begin."""
+def _parse(read: Read, where: str, dimensions: int) -> Tensor:
     start = 4 + 4 * dimensions
+    sizes = _sizes(_take(read, start), where, dimensions)
+    count = math.prod(sizes)
+    elements = _take(read, count)
+    promise = f"its {' x '.join(map(str, sizes))} elements end at offset {start + count}"
+    if len(elements) < count:
+        raise DataError(f"{where} is cut off at offset {start + len(elements)}: {promise}")
+    if read(1):
+        raise DataError(f"{where} goes on at offset {start + count}, although {promise}")
+    return torch.frombuffer(elements, dtype=torch.uint8).reshape(sizes)
+
+
+def _take(read: Read, count: int) -> bytearray:
+    """Read so many bytes, or all that there are: a size that is only announced takes no memory."""
+    taken = bytearray()
+    while len(taken) < count and (part := read(min(STEP, count - len(taken)))):
+        taken += part
+    return taken
+
+
+def _sizes(header: bytearray, where: str, dimensions: int) -> list[int]:
+    """Take the sizes from the beginning of an idx file, or from as much of it as there is."""
+    end = 4 + 4 * dimensions
     # A file that is both too short and something else is something else.
     for offset, (expected, meaning) in enumerate(
         [(0, "0"), (0, "0"), (UNSIGNED_BYTE, "unsigned bytes, 8"), (dimensions, f"{dimensions} dimensions")]
     ):
-        if offset < len(content) and content[offset] != expected:
-            raise DataError(f"{where} has {content[offset]} at offset {offset}; an idx file has {meaning} there")
-    if len(content) < start:
-        raise DataError(f"{where} is cut off at offset {len(content)}: its header ends at offset {start}")
-    sizes = [int.from_bytes(content[offset : offset + 4], "big") for offset in range(4, start, 4)]
+        if offset < len(header) and header[offset] != expected:
+            raise DataError(f"{where} has {header[offset]} at offset {offset}; an idx file has {meaning} there")
+    if len(header) < end:
+        raise DataError(f"{where} is cut off at offset {len(header)}: its header ends at offset {end}")
+    sizes = [int.from_bytes(header[offset : offset + 4], "big") for offset in range(4, end, 4)]
     if 0 in sizes:
         raise DataError(f"{where} has the size 0 at offset {4 + 4 * sizes.index(0)}: it holds nothing")
-    return sizes, start
+    return sizes
 
 
-def _unpack(content: bytes, where: str) -> bytes:
-    """Unpack a gzip file; offsets in its errors count packed bytes."""
-    # 15 bits of window, and 16 to ask for gzip's header and checksum.
-    stream = zlib.decompressobj(wbits=15 + 16)
-    unpacked = bytearray()
-    for start in range(0, len(content), STEP):
-        before = stream.copy()
+class _Unpacked:
+    """What a gzip file holds, unpacked as it is asked for; offsets in its errors count packed bytes."""
+
+    def __init__(self, file: BinaryIO, where: str) -> None:
+        self._file, self._where = file, where
+        # 15 bits of window, and 16 to ask for gzip's header and checksum.
+        self._stream = zlib.decompressobj(wbits=15 + 16)
+        self._offset = 0
+        """Packed bytes that were unpacked."""
+
+    def read(self, count: int) -> bytes:
+        """Unpack at most so many bytes, which are one or more; none are given at the end, which is checked then."""
+        part = b""
+        while not part and not self._stream.eof:
+            packed = self._stream.unconsumed_tail or self._file.read(STEP)
+            if not packed:
+                raise DataError(f"{self._where} is cut off at offset {self._offset} of the gzip file")
+            before = self._stream.copy()
+            try:
+                part = self._stream.decompress(packed, count)
+            except zlib.error as error:
+                offset = self._offset + _fault(before, packed)
+                raise DataError(f"{self._where} is damaged at offset {offset} of the gzip file ({error})") from error
+            left = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+            self._offset += len(packed) - len(left)
+        if not part and (self._stream.unused_data or self._file.read(1)):
+            raise DataError(f"{self._where} goes on at offset {self._offset} of the gzip file, which ends there")
+        return part
+
+
+def _fault(stream: "zlib._Decompress", packed: bytes) -> int:
+    """Find the packed byte at which unpacking fails, going byte by byte."""
+    for offset in range(len(packed)):
         try:
-            unpacked += stream.decompress(content[start : start + STEP])
-        except zlib.error as error:
-            offset = _fault(before, content, start)
-            raise DataError(f"{where} is damaged at offset {offset} of the gzip file ({error})") from error
-        if stream.eof:
-            end = start + min(STEP, len(content) - start) - len(stream.unused_data)
-            if end < len(content):
-                raise DataError(f"{where} goes on at offset {end} of the gzip file, which ends there")
-    if not stream.eof:
-        raise DataError(f"{where} is cut off at offset {len(content)} of the gzip file")
-    return bytes(unpacked)
-
-
-def _fault(stream: "zlib._Decompress", content: bytes, start: int) -> int:
-    """Find the packed byte at which unpacking fails, going from `start` byte by byte."""
-    for offset in range(start, len(content)):
-        try:
-            stream.decompress(content[offset : offset + 1])
+            stream.decompress(packed[offset : offset + 1])
         except zlib.error:
             return offset
-    return len(content)
+    return len(packed)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from training.task import History, OnEpoch, Recipe, Split, Task, Trained
+from training.task import History, OnEpoch, Recipe, Split, Task, Trained, best_place
 
 THREADS = 1
 """A sum split among threads adds up in another order, to other last bits: one thread gives one result."""
@@ -124,7 +124,7 @@ def _train_from(task: Task, start: int, on_epoch: OnEpoch, learn: Learn, measure
 
 def _since_best(losses: list[float]) -> int:
     """Epochs that have passed since the one with the smallest loss."""
-    return len(losses) - 1 - losses.index(min(losses))
+    return len(losses) - 1 - best_place(losses)
 
 
 def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

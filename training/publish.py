@@ -8,11 +8,13 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from service.errors import ManifestError
 from service.manifest import MANIFEST_FILE, FileEntry, ModelManifest
 from training.errors import PublishError
 
@@ -23,7 +25,8 @@ def publish(root: Path, manifest: ModelManifest, files: dict[str, bytes], *, rep
     """Write `files` with the manifest that names them to `<root>/<name>/<version>`.
 
     The same bytes again are left as they lie. Other bytes under a published version raise `PublishError`,
-    unless `replace` asks for them; so does a folder that cannot be written. After an error every version is as it was.
+    unless `replace` asks for them; so do names that are none for files of a version, and a folder that cannot be
+    written. After an error every version is as it was.
     Processes that publish into the same folder at once take turns.
     """
     target = root / manifest.name / str(manifest.version)
@@ -34,7 +37,7 @@ def publish(root: Path, manifest: ModelManifest, files: dict[str, bytes], *, rep
         root.mkdir(parents=True, exist_ok=True)
         with _alone(root):
             # Who is alone here has just begun: what lies there is of a process that was killed.
-            shutil.rmtree(staging, ignore_errors=True)
+            _remove(staging)
             published = read_version(target)
             if published == contents:
                 return "unchanged"
@@ -45,29 +48,69 @@ def publish(root: Path, manifest: ModelManifest, files: dict[str, bytes], *, rep
                 _put(staging, target, exchanged=bool(published))
             finally:
                 # What remains there is what failed, or what was replaced.
-                shutil.rmtree(staging, ignore_errors=True)
+                _remove(staging)
     except OSError as error:
         raise PublishError(f"{target} cannot be written: {error.strerror}") from error
     return "replaced" if published else "published"
 
 
+def try_out(root: Path) -> None:
+    """Raise `PublishError` where nothing could be published into this folder; it is left as it was."""
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(prefix=".", dir=root).cleanup()
+    except OSError as error:
+        raise PublishError(f"{root} cannot be written: {error.strerror}") from error
+    finally:
+        for folder in missing:
+            # Another process may have begun to publish there meanwhile.
+            with suppress(OSError):
+                folder.rmdir()
+
+
 def version_files(manifest: ModelManifest, files: dict[str, bytes]) -> dict[str, bytes]:
     """All that the folder of a version holds: its files, and the manifest with their checksums."""
+    return {**files, MANIFEST_FILE: named(manifest, files).render()}
+
+
+def named(manifest: ModelManifest, files: dict[str, bytes]) -> ModelManifest:
+    """The manifest with the checksums of these files; `PublishError` where their names or it cannot be published."""
+    if MANIFEST_FILE in files:
+        raise PublishError(f"{MANIFEST_FILE} names the other files and cannot be one of them")
     entries = {
         name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
         for name, content in sorted(files.items())
     }
-    return {**files, MANIFEST_FILE: manifest.model_copy(update={"files": entries}).render()}
+    complete = manifest.model_copy(update={"files": entries})
+    try:
+        # A copy is not checked; whoever reads the file will check it.
+        return ModelManifest.parse(complete.render(), f"{manifest.name} version {manifest.version}")
+    except ManifestError as error:
+        raise PublishError(f"it cannot be published: {error}") from error
 
 
-def read_version(folder: Path) -> dict[str, bytes]:
-    """Read all files of a published version; there are none if it is not published."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
+Contents = dict[str, bytes | None]
+"""What lies in a version's folder, by name; of what is no file, as a folder, there are no bytes."""
 
 
-def differing(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
+def read_version(folder: Path) -> Contents:
+    """Read all that lies in a published version; there is nothing if it is not published.
+
+    Raises `PublishError` where the folder or a file in it cannot be read.
+    """
+    try:
+        if not folder.is_dir():
+            return {}
+        return {path.name: path.read_bytes() if path.is_file() else None for path in folder.iterdir()}
+    except OSError as error:
+        raise PublishError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
     """Name the files that only one of two versions has, or that have other bytes in each."""
-    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    names = one.keys() | other.keys()
+    return sorted(name for name in names if name not in one or name not in other or one[name] != other[name])
 
 
 def _refusal(manifest: ModelManifest, different: list[str]) -> str:
@@ -93,6 +136,14 @@ def _alone(root: Path) -> Iterator[None]:
         # The system gives it back when the folder is closed, however the process ends.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+
+
+def _remove(staging: Path) -> None:
+    """Remove what lies there, if anything does: a folder, or where a link was replaced, the link alone."""
+    if staging.is_symlink():
+        staging.unlink()
+    else:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _stage(staging: Path, contents: dict[str, bytes]) -> None:

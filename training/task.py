@@ -1,6 +1,7 @@
 """What a training task is: a frozen description of everything that decides its model."""
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -70,6 +71,16 @@ class Recipe:
         return self.starts * self.epochs
 
 
+def rank(loss: float) -> float:
+    """The loss to compare by: one that is no number, which compares with nothing, is worse than all others."""
+    return math.inf if math.isnan(loss) else loss
+
+
+def best_place(losses: Sequence[float]) -> int:
+    """Where the smallest loss stands, the first of equals."""
+    return min(range(len(losses)), key=lambda place: rank(losses[place]))
+
+
 @dataclass(frozen=True)
 class History:
     """The losses of a training, one an epoch.
@@ -83,8 +94,8 @@ class History:
 
     @property
     def best(self) -> float:
-        """The smallest validation loss, or without validation rows the last training loss."""
-        return min(self.validation, default=self.train[-1])
+        """The smallest validation loss, or without validation rows the last training loss; infinity if it is none."""
+        return min(map(rank, self.validation), default=rank(self.train[-1]))
 
 
 @dataclass(frozen=True)
@@ -100,9 +111,13 @@ class Trained:
     """Where a task tries several kinds of network, the best of each kind, by its name; the answer is one of them."""
 
 
+ALLOWED = "allowed"
+"""The baseline that is nobody's figure: how large the first metric, an error, may be."""
+
+
 @dataclass(frozen=True)
 class Figures:
-    """How good a network is, beside what it has to beat; the first of each is the one to compare."""
+    """How good a network is, beside what it has to beat, or is `ALLOWED`; the first of each is the one to compare."""
 
     metrics: dict[str, float]
     baseline: dict[str, float]

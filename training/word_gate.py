@@ -7,7 +7,7 @@ from torch import Tensor
 
 from training.bigram import KneserNey
 from training.errors import GateError
-from training.gate import refuse_perfect
+from training.gate import refuse_too_good
 from training.language import losses, next_word
 from training.task import Data, Figures, Trained
 from training.word_rows import text_of
@@ -15,11 +15,14 @@ from training.word_rows import text_of
 REACH = 64
 """Words before a predicted one that the network may look at for the figure that counts."""
 SHORT_REACH = 30
+TOO_GOOD = 4
+"""How many times the network's perplexity the bigram's must not be: on the Penn Treebank, research on recurrent
+networks that learn from its text alone came from a Kneser-Ney model's 141 to about 55, and no further."""
 CONDITION = (
     f"Each word of the test topics predicted from at most {REACH} words before it, from a fresh state as a request "
     "is answered: the perplexity is below that of an interpolated Kneser-Ney bigram learned from the same training "
-    "text, over the same words. Words outside the vocabulary count as one word, `<unknown>`; the figures of known "
-    "words leave them out."
+    f"text, over the same words, and above {100 / TOO_GOOD:g} % of it. Words outside the vocabulary count as one "
+    "word, `<unknown>`; the figures of known words leave them out."
 )
 
 
@@ -35,7 +38,7 @@ def gate(trained: Trained) -> Figures:
     # Written so that a perplexity which is no number fails too.
     if not reached < wanted:
         raise GateError(f"the perplexity on the test topics is {reached:.1f}; a Kneser-Ney bigram reaches {wanted:.1f}")
-    refuse_perfect("test_perplexity", reached)
+    refuse_too_good("the bigram's perplexity divided by the network's", wanted / reached, TOO_GOOD)
     known = text[1:] != 0
     return Figures(
         metrics={

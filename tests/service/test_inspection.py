@@ -32,7 +32,7 @@ def test_a_version_is_told_at_a_glance() -> None:
         "output     sum  FP32 [any, 1]",
         "seed 11",
         "train_loss 0.0685",
-        "to beat: tutorial 0.1012",
+        "held against: tutorial 0.1012",
         "differ by at most",
         "6 files match their checksums, 3 golden rows their answers",
     ):

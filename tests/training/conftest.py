@@ -44,3 +44,10 @@ def mnist(tmp_path: Path) -> Path:
     write_mnist(tmp_path, "train", 400, packed=True)
     write_mnist(tmp_path, "t10k", 50, packed=False)
     return tmp_path
+
+
+@pytest.fixture
+def few_of_mnist(tmp_path: Path) -> Path:
+    """A folder with 45 training images and no others."""
+    write_mnist(tmp_path, "train", 45, packed=False)
+    return tmp_path

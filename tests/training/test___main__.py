@@ -172,3 +172,48 @@ def test_missing_files_of_mnist_are_told(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["digits", "--data", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
     assert str(tmp_path) in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--output", "--data"])
+def test_an_empty_folders_name_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable that is not set in a script does not mean the current folder."""
+    with pytest.raises(SystemExit) as caught:
+        main(["binary_classifier", option, ""])
+    assert caught.value.code == 2
+    assert f"argument {option}: the name of the folder is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--output", "{}/file/models"], "file/models cannot be written: Not a directory"),
+        (["--output", "{}/file"], "file cannot be written: File exists"),
+        (["--output", "/proc/models"], "/proc/models cannot be written: No such file or directory"),
+        (["--check", "--output", "{}/none"], "none to compare with"),
+    ],
+)
+def test_a_folder_that_cannot_do_is_told_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], fault: str
+) -> None:
+    """Nobody waits for a training whose result has no place; no folder is left behind."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SystemExit) as caught:
+        main(["binary_classifier", *(argument.format(tmp_path) for argument in arguments)])
+    assert caught.value.code == 2
+    assert fault in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_check_goes_on_after_a_version_it_cannot_read(
+    tmp_path: Path, binary_classifier: Produced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder in a version's folder is a difference like another: no traceback, and the table is there."""
+    for version in (1, 2):
+        manifest = binary_classifier.manifest.model_copy(update={"version": version})
+        publish(tmp_path, manifest, binary_classifier.files)
+    (tmp_path / "binary_classifier" / "2" / "extra").mkdir()
+    assert main(["binary_classifier", "--check", "--output", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    assert "identical" in shown.out
+    (line,) = shown.err.splitlines()
+    assert "extra" in line

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from service.manifest import ModelManifest, TensorSpec
-from training.card import CARD_FILE, card
+from training.card import CARD_FILE, card, results
 from training.pipeline import Produced
 from training.plots import losses
-from training.task import Data, History, Recipe, Split, Task, Trained
+from training.task import ALLOWED, Data, History, Recipe, Split, Task, Trained
 from training.tasks import TASKS
 
 TASK = TASKS["binary_classifier"][0]
@@ -66,6 +66,16 @@ def test_the_figure_stands_beside_its_baseline(text: str) -> None:
     assert "| **`test_accuracy`** | **0.66** |" in text
     assert "| to beat: `majority_class` | 0.535 |" in text
     assert f"The gate it passed: {TASK.condition}" in text
+
+
+def test_what_is_allowed_is_not_to_be_beaten(binary_classifier: Produced) -> None:
+    """A threshold is told as one."""
+    training = binary_classifier.manifest.training
+    assert training is not None
+    bounded = training.model_copy(update={"baseline": {ALLOWED: 0.005}})
+    text = results(binary_classifier.manifest.model_copy(update={"training": bounded}))
+    assert "| allowed, at most | 0.005 |" in text
+    assert "to beat" not in text
 
 
 def test_data_and_recipe_are_told(text: str) -> None:

@@ -1,6 +1,7 @@
 """Behaviour of training.export."""
 
 import io
+import logging
 import sys
 import warnings
 import zipfile
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from service.manifest import TensorSpec
+from training.errors import ExportError
 from training.export import Exported, export
 
 REPOSITORY = Path(__file__).parents[2]
@@ -122,3 +124,38 @@ def test_every_variable_dimension_stays_open() -> None:
     assert all(dimension.dim_param for dimension in dimensions)
     others = torch.ones(1, 8, dtype=torch.int64)
     assert torch.allclose(load(exported.torchscript)(others), network(others), atol=1e-6)
+
+
+class Branching(nn.Module):
+    """Goes one way or the other, by what the rows are."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Take (rows, 3) to (rows, 1)."""
+        summed = rows.sum(dim=1, keepdim=True)
+        return summed if summed.sum() > 0 else -summed
+
+
+def test_a_network_that_no_graph_can_hold_is_refused_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    """The exporter's reason is one line, its pages stay off the screen, and its own error is the cause."""
+    with pytest.raises(ExportError, match=r"^the network cannot be exported to ONNX: .*data-dependent") as raised:
+        export(Branching().eval(), torch.ones(2, 3), ADDENDS, SUM)
+    assert "\n" not in str(raised.value)
+    assert isinstance(raised.value.__cause__, torch.onnx.OnnxExporterError)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_log_is_as_it_was(network: nn.Module) -> None:
+    """What is kept silent while exporting is so then only."""
+    logging.disable(logging.INFO)
+    try:
+        export(network, torch.zeros(2, 3), ADDENDS, SUM)
+        assert logging.root.manager.disable == logging.INFO
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", ["addends", "0.weight"])
+def test_a_name_that_is_taken_inside_the_graph_is_refused(network: nn.Module, name: str) -> None:
+    """An output cannot be called as the input or a weight is."""
+    with pytest.raises(ExportError, match=f"'{name}' names two values of the graph"):
+        export(network, torch.zeros(2, 3), ADDENDS, SUM.model_copy(update={"name": name}))

@@ -5,16 +5,17 @@ import math
 import pytest
 
 from training.errors import GateError
-from training.gate import refuse_perfect
+from training.gate import refuse_too_good
 
 
-def test_a_perfect_score_is_suspicious() -> None:
-    """Real rows that are all answered right have most likely been seen before."""
-    with pytest.raises(GateError, match="test_accuracy is a perfect 1, "):
-        refuse_perfect("test_accuracy", 1.0)
+@pytest.mark.parametrize("value", [0.95, 0.988, 1.0, math.inf])
+def test_a_figure_beyond_what_data_allows_is_suspicious(value: float) -> None:
+    """Rows that are all but answered right have most likely been seen before; the limit itself is too much."""
+    with pytest.raises(GateError, match=rf"R² is {value:.4g}, and 0\.95 is already too good"):
+        refuse_too_good("R²", value, 0.95)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.999, math.nextafter(1, 0)])
-def test_one_mistake_is_enough_to_be_believed(value: float) -> None:
-    """Whatever is not perfect passes; how good it must be is another condition."""
-    refuse_perfect("test_accuracy", value)
+@pytest.mark.parametrize("value", [-1.0, 0.0, math.nextafter(0.95, 0), math.nan])
+def test_a_figure_below_it_is_believed(value: float) -> None:
+    """How good it must be is another condition, which refuses what is no number too."""
+    refuse_too_good("R²", value, 0.95)

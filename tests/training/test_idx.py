@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_a_file_of_many_steps_is_unpacked(tmp_path: Path) -> None:
         (PLAIN[:8] + bytes(4) + PLAIN[12:], "has the size 0 at offset 8: it holds nothing"),
         (PLAIN[:-1], "is cut off at offset 27: its 2 x 2 x 3 elements end at offset 28"),
         (PLAIN[:4] + b"\xff\xff\xff\xff" + PLAIN[8:], "is cut off at offset 28: its 4294967295 x 2 x 3 elements end"),
-        (PLAIN + b"\n", "goes on at offset 28, to 29, although its 2 x 2 x 3 elements end at offset 28"),
+        (PLAIN + b"\n", "goes on at offset 28, although its 2 x 2 x 3 elements end at offset 28"),
         (PACKED[:1], "has 31 at offset 0"),
         (PACKED[:-1], f"is cut off at offset {len(PACKED) - 1} of the gzip file"),
         (PACKED + PACKED, f"goes on at offset {len(PACKED)} of the gzip file"),
@@ -107,3 +108,27 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """The error of the operating system comes with the file's name."""
     with pytest.raises(DataError, match="nowhere cannot be read: No such file or directory"):
         read_idx(tmp_path / "nowhere", 1)
+
+
+def peak_of(folder: Path, content: bytes) -> int:
+    """Bytes that reading a file of one dimension takes at most, until it is refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError):
+            read(folder, content, 1)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("header", [bytes(8), bytes([0, 0, 8, 1, 0, 0, 0, 9])], ids=["no idx file", "nine elements"])
+def test_no_more_is_unpacked_than_the_header_announces(tmp_path: Path, header: bytes) -> None:
+    """Of a small file that unpacks to fifty million bytes only a moment's are ever there."""
+    bomb = gzip.compress(header + bytes(50_000_000))
+    assert len(bomb) < 100_000
+    assert peak_of(tmp_path, bomb) < 1_000_000
+
+
+def test_a_size_that_is_only_announced_takes_no_memory(tmp_path: Path) -> None:
+    """Four billion elements that are not there are not made room for."""
+    assert peak_of(tmp_path, bytes([0, 0, 8, 1, 255, 255, 255, 255])) < 1_000_000

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from training.export import Exported, export
-from training.language import Dropout, Elman, NextWord, fit, losses, next_word
+from training.language import CLIPPED_AT, Dropout, Elman, NextWord, fit, losses, next_word
 from training.task import Recipe, Task, Trained
 from training.tasks.next_word_lstm import VERSION_1 as LSTM
 from training.tasks.next_word_rnn import VERSION_1 as RNN
 from training.verify import answer, golden
 from training.word_gate import gate
-from training.word_rows import CONTEXT, PROBABILITY, VOCABULARY, data_of
+from training.word_rows import CONTEXT, PIECE, PROBABILITY, VOCABULARY, data_of, text_of
 from training.words import Text
 
 LAYERS = pytest.mark.parametrize("layer", [Elman, nn.LSTM])
@@ -193,3 +193,47 @@ def test_another_network_is_refused() -> None:
     """What predicts no words is named."""
     with pytest.raises(TypeError, match="Linear is no NextWord"):
         next_word(nn.Linear(1, 1))
+
+
+def loud(layer: Layer) -> NextWord:
+    """Build a network that drops nothing, and whose state and gradients are large."""
+    network = build(layer, 3)
+    for dropout in (network.drop_input, network.drop_state, network.drop_output):
+        dropout.share = 0.0
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(3)
+    return network
+
+
+def one_epoch(layer: Layer, text: Text, recipe: Recipe) -> tuple[NextWord, Trained]:
+    """Train a loud network for an epoch on a single strand, and give it as it was before too."""
+    task = dataclasses.replace(
+        task_of(RNN, layer),
+        data=lambda: data_of(text),
+        network=lambda _: loud(layer),
+        recipe=recipe,
+    )
+    return loud(layer), fit(task)
+
+
+@LAYERS
+def test_the_state_goes_from_piece_to_piece(layer: Layer) -> None:
+    """The loss of an epoch without steps is that of the text read in one, from where the strand begins."""
+    before, trained = one_epoch(layer, TURNS, Recipe("Adam", 0.0, epochs=1, batch_size=1))
+    text = text_of(trained.data.train)
+    first = int(torch.randint(len(text), (), generator=torch.Generator().manual_seed(1)))
+    read = losses(before, text.roll(-first))
+    assert len(read) > 5 * PIECE
+    assert trained.history.train[0] == pytest.approx(read.mean().item(), rel=1e-5)
+    # Of contexts read from a state of zeros it would be another.
+    assert losses(before, text.roll(-first), PIECE).mean().item() != pytest.approx(read.mean().item(), rel=1e-4)
+
+
+@LAYERS
+def test_a_long_gradient_is_shortened(layer: Layer) -> None:
+    """A single step of a rate of 1 moves the weights by just the length at which it is clipped."""
+    short = dataclasses.replace(TURNS, train={"one": [0, 1, 0, 2] * 8 + [0]})
+    before, trained = one_epoch(layer, short, Recipe("SGD", 1.0, epochs=1, batch_size=1))
+    moves = [(new - old).flatten() for new, old in zip(trained.network.parameters(), before.parameters(), strict=True)]
+    assert torch.cat(moves).norm().item() == pytest.approx(CLIPPED_AT, rel=1e-3)

@@ -1,6 +1,7 @@
 """Behaviour of training.loop."""
 
 import dataclasses
+import math
 from itertools import pairwise
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from training.errors import GateError
 from training.loop import evaluate, reproducible, train
-from training.task import Recipe, Task
+from training.task import Data, Recipe, Split, Task
 from training.tasks import TASKS
 
 FULL_BATCH = TASKS["sum_of_three"][0]
@@ -188,3 +190,49 @@ def test_patience_needs_rows_to_watch() -> None:
     """Without validation rows no epoch is the best one."""
     with pytest.raises(ValueError, match="sum_of_three version 1 has patience, and no validation rows"):
         train(with_recipe(FULL_BATCH, patience=3))
+
+
+class Broken(nn.Linear):
+    """A layer whose every answer is no number."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Compute, and spoil it."""
+        return super().forward(rows) * torch.nan
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_start_that_runs_away_loses_to_any_other(broken: int) -> None:
+    """Whichever of the starts ends with a loss that is no number, it is not the answer."""
+    asked: list[int] = []
+
+    def network(_: Data) -> nn.Module:
+        asked.append(len(asked))
+        return (Broken if asked[-1] == broken else nn.Linear)(3, 1)
+
+    trained = train(dataclasses.replace(with_recipe(FULL_BATCH, starts=3, epochs=2), network=network))
+    assert not isinstance(trained.network, Broken)
+    assert trained.history.best == trained.history.train[-1]
+
+
+def test_where_all_run_away_the_gate_decides() -> None:
+    """There is an answer, whose loss is worse than any."""
+    task = dataclasses.replace(with_recipe(FULL_BATCH, starts=2, epochs=2), network=lambda _: Broken(3, 1))
+    trained = train(task)
+    assert trained.history.best == math.inf
+    with pytest.raises(GateError, match="nan"):
+        task.gate(trained)
+
+
+def test_an_epoch_that_is_no_number_is_not_the_best() -> None:
+    """Patience counts from the best of the others, whose weights are kept."""
+    losses = iter([torch.nan, 3.0, 2.0, torch.nan, torch.nan])
+    task = with_recipe(MINI_BATCHES, epochs=9, patience=2)
+    weights: list[list[float]] = []
+
+    def measure(network: nn.Module, _loss: nn.Module, _rows: Split) -> float:
+        weights.append([value for each in network.parameters() for value in each.flatten().tolist()])
+        return next(losses)
+
+    trained = train(task, measure=measure)
+    assert (len(trained.history.validation), trained.history.best) == (5, 2.0)
+    assert [value for each in trained.network.parameters() for value in each.flatten().tolist()] == weights[2]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from service.manifest import ModelManifest, TensorSpec
 from training.errors import PublishError
-from training.publish import exchange, publish
+from training.publish import exchange, publish, try_out
 
 MANIFEST = ModelManifest(
     schema=1,
@@ -215,3 +215,52 @@ def test_a_missing_folder_cannot_be_exchanged(tmp_path: Path) -> None:
     """The system's own error says which names it was about."""
     with pytest.raises(FileNotFoundError, match="gone"):
         exchange(tmp_path, tmp_path / "gone")
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", ".hid", "", "/evil", "manifest.json"])
+def test_a_name_that_is_no_files_of_a_version_is_refused(tmp_path: Path, name: str) -> None:
+    """Nothing is written beside the version, nothing that a reader would not find, and no second manifest."""
+    with pytest.raises(PublishError, match="cannot be"):
+        publish(tmp_path / "models", MANIFEST, {**FILES, name: b"bytes"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_that_no_reader_takes_is_refused(tmp_path: Path) -> None:
+    """A copy that was changed without being checked is checked here."""
+    with pytest.raises(PublishError, match="name: String should match pattern"):
+        publish(tmp_path, MANIFEST.model_copy(update={"name": "../evil"}), FILES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_that_is_a_link_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    """The link goes, what it led to stays as it was, and no hidden link is left."""
+    elsewhere = tmp_path / "elsewhere"
+    publish(elsewhere, MANIFEST, FILES)
+    before = contents(elsewhere)
+    root = tmp_path / "models"
+    (root / "adder").mkdir(parents=True)
+    (root / FOLDER).symlink_to(elsewhere / FOLDER)
+    assert publish(root, MANIFEST, {"model.onnx": b"new"}, replace=True) == "replaced"
+    assert not (root / FOLDER).is_symlink()
+    assert [path.name for path in root.iterdir()] == ["adder"]
+    assert contents(elsewhere) == before
+
+
+def test_a_folder_inside_a_version_is_another_content(tmp_path: Path) -> None:
+    """It is named as what differs, and replaced where that is meant."""
+    publish(tmp_path, MANIFEST, FILES)
+    (tmp_path / FOLDER / "extra").mkdir()
+    with pytest.raises(PublishError, match="is published with another extra;"):
+        publish(tmp_path, MANIFEST, FILES)
+    assert publish(tmp_path, MANIFEST, FILES, replace=True) == "replaced"
+    assert not (tmp_path / FOLDER / "extra").exists()
+
+
+def test_a_folder_is_tried_out_without_a_trace(tmp_path: Path) -> None:
+    """Whether there or to be made, with what lies in it; a file in its way is told."""
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path, tmp_path / "new" / "models"):
+        try_out(folder)
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(PublishError, match="models cannot be written: Not a directory"):
+        try_out(tmp_path / "file" / "models")

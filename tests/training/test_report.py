@@ -6,6 +6,7 @@ from service.manifest import ModelManifest, TensorSpec
 from training.pipeline import Produced
 from training.publish import publish
 from training.report import report
+from training.task import ALLOWED
 
 
 def test_every_version_has_a_line(tmp_path: Path, binary_classifier: Produced) -> None:
@@ -37,6 +38,15 @@ def test_a_model_from_elsewhere_leaves_cells_empty(tmp_path: Path) -> None:
     )
     publish(tmp_path, manifest, {"model.onnx": b"graph"})
     assert report(tmp_path).splitlines()[2:] == [r"| `mine` | 2 | a\|b. |  |  |  | 5 B |"]
+
+
+def test_a_threshold_is_no_rival(tmp_path: Path, binary_classifier: Produced) -> None:
+    """What is only allowed is told as such, and not as a figure that was beaten."""
+    training = binary_classifier.manifest.training
+    assert training is not None
+    bounded = training.model_copy(update={"baseline": {ALLOWED: 0.005, "another": 1.0}})
+    publish(tmp_path, binary_classifier.manifest.model_copy(update={"training": bounded}), binary_classifier.files)
+    assert "| ≤ 0.005 allowed |" in report(tmp_path)
 
 
 def test_an_empty_folder_has_an_empty_table(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """Behaviour of training.task."""
 
+import math
+
 import numpy as np
+import pytest
 import torch
 
-from training.task import Data, Split
+from training.task import Data, History, Split, best_place
 from training.tasks import TASKS
 
 ROWS = Split(torch.zeros(2, 1), torch.zeros(2, 1))
@@ -38,3 +41,11 @@ def test_arrays_become_a_column_of_targets() -> None:
 def test_a_title_names_the_version() -> None:
     """Two versions of one model can be told apart in a message."""
     assert TASKS["sum_of_three"][0].title == "sum_of_three version 1"
+
+
+@pytest.mark.parametrize("losses", [(math.nan, 0.5, 2.0), (0.5, math.nan, 0.5), (2.0, 0.5, math.nan)])
+def test_a_loss_that_is_no_number_is_never_the_best(losses: tuple[float, ...]) -> None:
+    """Wherever it stands among others; alone it is worse than all."""
+    assert History(train=(1.0,), validation=losses).best == 0.5
+    assert best_place(losses) == losses.index(0.5)
+    assert History(train=(1.0, math.nan)).best == History(train=(1.0,), validation=(math.nan,)).best == math.inf

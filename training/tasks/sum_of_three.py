@@ -11,11 +11,12 @@ from service.manifest import Feature, TensorSpec
 from training import plots
 from training.errors import GateError
 from training.loop import train
-from training.task import Data, Figures, Recipe, Split, Task, Trained
+from training.task import ALLOWED, Data, Figures, Recipe, Split, Task, Trained
 
 PUBLISHED_LOSS = 0.10121
 """What the tutorial prints at epoch 100."""
-STARTS_SHOWN = 200
+STARTS_SHOWN, STARTS_REACHING = 200, 33
+"""Seeds whose trainings the card shows, and how many of them end at the published loss or below it."""
 LARGEST_ERROR = 0.05
 """How far version 2 may be from the sum of any three numbers up to `LIMIT`."""
 LIMIT = 10.0
@@ -68,7 +69,7 @@ def _adds(trained: Trained) -> Figures:
     before = _errors(train(VERSION_1).network, trained.data.held_out).max().item()
     return Figures(
         metrics={"largest_error": largest, "mean_error": errors.mean().item()},
-        baseline={"allowed": LARGEST_ERROR, "version_1": before},
+        baseline={ALLOWED: LARGEST_ERROR, "version_1": before},
     )
 
 
@@ -122,13 +123,13 @@ VERSION_1 = Task(
     version=1,
     kind="regression",
     description="The sum of three numbers, learned from three examples: right near them, a guess elsewhere.",
-    source="Introductory PyTorch tutorial: a network with one hidden layer that adds three numbers",
+    source="Introductory PyTorch tutorial: a network with one hidden layer that adds three numbers; its seed is the "
+    f"first, counted from 0, that reaches the tutorial's figure, as {STARTS_REACHING} of the first {STARTS_SHOWN} do",
     dataset="The tutorial's three rows: (1, 2, 3) → 6, (2, 3, 4) → 9, (3, 4, 5) → 12",
     data=_three_rows,
     network=_network,
     loss=nn.MSELoss(),
     recipe=Recipe(optimiser="SGD", learning_rate=0.01, epochs=100),
-    # The first of 0, 1, 2, … that passes the gate, as about one start in six does.
     seed=11,
     input=TensorSpec(
         name="addends",

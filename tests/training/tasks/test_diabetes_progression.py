@@ -118,11 +118,11 @@ def test_an_untrained_network_fails_the_gate(produced: Produced) -> None:
         VERSION_1.gate(dataclasses.replace(produced.trained, network=network))
 
 
-@pytest.mark.parametrize("error", [0.0, 1.0])
+@pytest.mark.parametrize("error", [0.0, 1.0, 8.0])
 def test_a_network_that_knows_the_test_rows_fails_the_gate(produced: Produced, error: float) -> None:
-    """Nobody predicts real patients perfectly, or almost."""
+    """Nobody predicts real patients perfectly, or almost: off by 8 everywhere is an R² of 0.988."""
     knowing = Remembering(produced.trained.data.held_out, error)
-    with pytest.raises(GateError, match="perfect"):
+    with pytest.raises(GateError, match=r"R² on the test rows is .*, and 0\.95 is already too good"):
         VERSION_1.gate(dataclasses.replace(produced.trained, network=knowing))
 
 

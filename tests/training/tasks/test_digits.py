@@ -79,7 +79,7 @@ def test_a_perfect_score_fails_the_gate(trained: Trained) -> None:
     images = trained.data.held_out.inputs
     with torch.no_grad():
         agreeing = Split(images, trained.network(images).argmax(dim=1))
-    with pytest.raises(GateError, match="perfect"):
+    with pytest.raises(GateError, match="the test accuracy is 1, and 1 is already too good"):
         VERSION_1.gate(dataclasses.replace(trained, data=dataclasses.replace(trained.data, test=agreeing)))
 
 
@@ -160,7 +160,13 @@ def test_a_damaged_file_is_named_with_its_offset(mnist: Path) -> None:
 
 def test_too_few_images_of_a_digit_are_refused(mnist: Path) -> None:
     """A digit with a single image cannot be in two parts."""
-    digits = [9, *[0] * 399]
+    digits = [*[0] * 200, 9, *[1] * 199]
     (mnist / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 1, 144, *digits]))
-    with pytest.raises(DataError, match="cannot be parted"):
+    with pytest.raises(DataError, match="has a single training image of a 9, which cannot be in two parts"):
         from_mnist(mnist).data()
+
+
+def test_too_few_images_are_refused(few_of_mnist: Path) -> None:
+    """A tenth of them has to hold every digit."""
+    with pytest.raises(DataError, match=r"has 45 training images, .* too few to hold each of 10 digits"):
+        from_mnist(few_of_mnist).data()
