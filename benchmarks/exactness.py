@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
-from service.batcher import INLINE_SECONDS, Batcher
+from service.batching.batcher import INLINE_SECONDS, Batcher
 from service.errors import ComputeError, DeadlineError, DrainingError, ForwardpassError, QueueFullError
-from service.loading import load
 from service.metrics import ModelStats
-from service.runtime import Arrays, Runtime, join, split, stack
+from service.model.loading import load
+from service.model.runtime import Arrays, Runtime, join, split, stack
 
 MODELS = Path(__file__).parents[1] / "models"
 POOL = 500

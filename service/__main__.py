@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -106,53 +105,18 @@ def _serve(options: argparse.Namespace) -> int:
         logger.warning("%s is no setting: is it misspelt?", name)
 
     _require("onnxruntime", "cpu")
-    import uvicorn
-
-    from service.app import create_app
+    from service.http.app import create_app
+    from service.http.server import Server, configure, listen
 
     app = create_app(settings)
-    listener = _listen(settings.host, settings.port)
-    host, port = listener.getsockname()[:2]
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            logger.info(
-                "listening on http://%s:%d, documentation at /docs",
-                f"[{host}]" if ":" in host else host,
-                port,
-            )
-
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )
-    Server(config).run(sockets=[listener])
+    listener = listen(settings.host, settings.port)
+    Server(configure(app)).run(sockets=[listener])
     return SUCCESS
 
 
 def _exit_at_once(number: int, _frame: FrameType | None) -> NoReturn:
     """End with success where the server was asked to stop. An exception could be lost in what it interrupts."""
     os._exit(SUCCESS if number == signal.SIGTERM else SIGNALLED + number)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family)
-    except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None)
-        # The system's own words; a name that is not found has none, its number being of another kind.
-        reason = os.strerror(number) if number and number > 0 else error
-        raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
 def _score(options: argparse.Namespace) -> int:

@@ -2,29 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from service.batcher import Batcher
+from service.batching.batcher import Batcher
 from service.codec.oip import InferCodec
 from service.codec.rows import RowsCodec
 from service.codec.tensors import Inputs
 from service.codec.words import Contexts, WordsCodec
 from service.config import Settings
 from service.errors import ModelError, NotReadyError, SettingsError, UnknownModelError, UnknownVersionError
-from service.loading import load
 from service.manifest import Golden, ModelManifest
 from service.metrics import Metrics, ModelStats
-from service.plan import Plan, plan
+from service.model.loading import load
+from service.model.plan import Plan, plan
+from service.model.runtime import Arrays, Part, Runtime, join, require_provider, split, stack
+from service.model.store import find_models
 from service.ranges import Ranges
-from service.runtime import Arrays, Part, Runtime, join, require_provider, split, stack
-from service.store import find_models
 
 logger = logging.getLogger(__name__)
 
-INLINE = {"inline": True, "thread": False, "auto": None}
+_INLINE = {"inline": True, "thread": False, "auto": None}
 """What the setting says to the batcher; None lets it decide by what a batch will cost."""
 
 
@@ -55,15 +55,6 @@ class ServedModel:
     """What is to be known of how it is served."""
     refuses: Ranges | None = None
     """The ranges outside of which values are refused, where the operator says so."""
-
-    @property
-    def max_batch(self) -> int:
-        """Most rows of a run."""
-        return self.plan.max_batch
-
-    def key(self, arrays: Arrays) -> Hashable:
-        """What the batcher is to take for the key of a request with these inputs."""
-        return self.plan.key(arrays)
 
 
 class IndexEntry(NamedTuple):
@@ -189,7 +180,7 @@ class Catalog:
             max_queue=settings.max_queue,
             max_queue_bytes=settings.max_queue_bytes,
             cost=decided.curve.seconds,
-            inline=INLINE[settings.execution],
+            inline=_INLINE[settings.execution],
         )
         stats.queue_rows = lambda: batcher.waiting_rows
         for note in notes:

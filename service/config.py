@@ -50,6 +50,21 @@ class Settings(BaseSettings):
     max_body: Annotated[int, Field(ge=1, le=2**31)] = Field(
         16 * 1024 * 1024, description="Most bytes of a request's body."
     )
+    max_head: Annotated[int, Field(ge=1024, le=2**20)] = Field(
+        65536, description="Most bytes of a request's line and headers."
+    )
+    head_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        10, description="Seconds that a request's line and headers may take to come."
+    )
+    body_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        60, description="Seconds that a request's body may take to come."
+    )
+    idle_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        75, description="Seconds that a connection may stay open between two requests."
+    )
+    lane: Literal["on", "off"] = Field(
+        "on", description="Whether predictions take the short way, past the application; they are answered alike."
+    )
     dependent_rows: Literal["alone", "request", "mixed"] = Field(
         "alone",
         description="What is computed together in a model of which a batch changes the answers: no two rows, the "

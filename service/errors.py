@@ -118,6 +118,26 @@ def merge(errors: Sequence[RequestError]) -> RequestError:
     return type(first)(f"{faults[0]} (and {others} more fault{'s' if others > 1 else ''})", faults)
 
 
+class MalformedError(RequestError):
+    """What came is no HTTP request; the connection is closed."""
+
+    code = "malformed_http"
+
+
+class HeadTooLargeError(RequestError):
+    """The request line and headers are larger than the server takes; the connection is closed."""
+
+    code = "head_too_large"
+    status = 431
+
+
+class SlowError(RequestError):
+    """The request took too long to come; the connection is closed."""
+
+    code = "too_slow"
+    status = 408
+
+
 class PathError(RequestError):
     """Nothing answers at this path."""
 
@@ -272,6 +292,9 @@ class InternalError(ForwardpassError):
     """The server failed on this request for a reason of its own, which its log tells."""
 
     code = "internal"
+
+    def __init__(self) -> None:
+        super().__init__("the server failed on this request; its log says why")
 
 
 # Scoring a file

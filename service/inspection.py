@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import ForwardpassError
-from service.loading import load
 from service.manifest import VARIABLE, ModelManifest, TensorSpec
-from service.plan import DependentRows, Plan, plan
-from service.store import find_models
+from service.model.loading import load
+from service.model.plan import DependentRows, Plan, plan
+from service.model.store import find_models
 
 _NAMES_SHOWN = 6
 

@@ -143,7 +143,7 @@ def _refuse_outside(ranges: Ranges, request: Request, protocol: Protocol) -> Non
     found = [
         RangeError.at(
             f"/instances/{one.row}" if protocol == "v1" else "/inputs",
-            expected=f"{one.feature} from {one.minimum} to {one.maximum}",
+            expected=f"{one.feature} {_range(one.minimum, one.maximum)}",
             got=f"{one.value}" if protocol == "v1" else f"{one.value} in row {one.row} of {one.input}",
             hint="training saw no such value",
         )
@@ -151,6 +151,12 @@ def _refuse_outside(ranges: Ranges, request: Request, protocol: Protocol) -> Non
     ]
     if found:
         raise merge(found)
+
+
+def _range(minimum: float | None, maximum: float | None) -> str:
+    if minimum is None:
+        return f"at most {maximum}"
+    return f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
 
 def _groups(request: Request) -> tuple[Inputs, ...]:
@@ -162,19 +168,24 @@ def _groups(request: Request) -> tuple[Inputs, ...]:
 
 def _submit(model: ServedModel, request: Request, began: float) -> "Future[Any]":
     """Queue a request's rows; the future has its outputs, of contexts those of each group."""
-    timeout = request.timeout if isinstance(request, InferRequest) else None
-    deadline = None if timeout is None else began + timeout
+    if isinstance(request, Inputs):
+        return _queue(model, request, None)
+    if isinstance(request, InferRequest):
+        return _queue(model, request.inputs, None if request.timeout is None else began + request.timeout)
     futures: list[Future[tuple[Array, ...]]] = []
     try:
-        for group in _groups(request):
-            key = model.key(group.arrays)
-            futures.append(model.batcher.submit(group.arrays, group.rows, key, size=group.size, deadline=deadline))
+        futures.extend(_queue(model, group, None) for group in request.groups)
     except ForwardpassError:
         # All or none of a request is computed.
         for future in futures:
             future.cancel()
         raise
-    return gather(*futures) if isinstance(request, Contexts) else futures[0]
+    return gather(*futures)
+
+
+def _queue(model: ServedModel, inputs: Inputs, deadline: float | None) -> "Future[tuple[Array, ...]]":
+    key = model.plan.key(inputs.arrays)
+    return model.batcher.submit(inputs.arrays, inputs.rows, key, size=inputs.size, deadline=deadline)
 
 
 def _encode(model: ServedModel, request: Request, outputs: Any) -> Reply:  # noqa: ANN401  # as `_submit` says
@@ -188,7 +199,7 @@ def _failure(stats: ModelStats, protocol: Protocol, began: float, error: Excepti
     """The reply to a request that failed, counted."""
     if not isinstance(error, ForwardpassError):
         logger.error("the server failed on a request", exc_info=error)
-        error = InternalError("the server failed on this request; its log says why")
+        error = InternalError()
     if isinstance(error, RequestError):
         stats.invalid[error.code] += 1
     stats.failed_seconds += perf_counter() - began

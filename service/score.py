@@ -13,11 +13,10 @@ from pyarrow import csv
 
 from service.codec.tensors import DTYPES, Array, describe, element_type, from_doubles, labels_of
 from service.errors import ModelError, ScoreError
-from service.loading import Loaded, load
 from service.manifest import ModelManifest, TensorSpec
-from service.plan import DependentRows, plan
-from service.runtime import Runtime, join
-from service.store import find_models
+from service.model.loading import Loaded, load
+from service.model.plan import DependentRows, plan
+from service.model.store import find_models
 
 _BLOCKS = csv.ReadOptions(block_size=1 << 22)
 """A cell, or the header, must fit into one block."""
@@ -71,7 +70,7 @@ def score(  # noqa: PLR0913  # a model, two files, and how to run
         try:
             for block in blocks:
                 arrays = _arrays(block, columns, manifest, rows)
-                table = pa.table(_named_outputs(manifest, _run(runtime, arrays, max_batch)))
+                table = pa.table(_named_outputs(manifest, runtime.run_rows(arrays, max_batch)))
                 writer = writer or csv.CSVWriter(part, table.schema)
                 writer.write_table(table)
                 rows += block.num_rows
@@ -200,11 +199,6 @@ def _first_fault(block: pa.RecordBatch, columns: list[Column], before: int) -> S
 def _cell_error(row: int, column: Column, text: str) -> ScoreError:
     expected = f"{_NOUNS[element_type(column.spec.datatype)]} that {column.spec.datatype} can hold"
     return ScoreError(f"row {row}, column {column.name!r}: expected {expected}, got {describe(text)}")
-
-
-def _run(runtime: Runtime, arrays: tuple[Array, ...], max_batch: int) -> tuple[Array, ...]:
-    starts = range(0, len(arrays[0]), max_batch)
-    return join([runtime.run_batch(tuple(array[start : start + max_batch] for array in arrays)) for start in starts])
 
 
 def _named_outputs(manifest: ModelManifest, outputs: tuple[Array, ...]) -> dict[str, object]:

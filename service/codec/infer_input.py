@@ -78,8 +78,7 @@ class InputReader:
             if fixed != 1:
                 hint = f"one text alone does not fill the shape {list(spec.shape)}"
                 raise UnsupportedError.at("", expected="described by a JSON part", got="one text alone", hint=hint)
-            elements = tensors.from_lists(spec, [texts.to_text(blob, "", "the text")], (1,))
-            return _checked(elements, spec, "").reshape([abs(length) for length in shape])
+            return texts.from_one(blob, [abs(length) for length in shape], "")
         width = fixed * tensors.DTYPES[spec.datatype].itemsize
         count, rest = divmod(len(blob), width)
         most = 1 if not open_axes else self._max_rows if open_axes == [0] else None
@@ -88,7 +87,7 @@ class InputReader:
             raise BinaryError.at("", expected=f"{width} bytes{times}, a tensor alone", got=f"{len(blob)} bytes")
         for axis in open_axes:
             shape[axis] = count
-        return _checked(tensors.from_bytes(spec, blob, shape), spec, "")
+        return _from_bytes(spec, blob, shape, "")
 
     def _has_common_shape(self, shape: list[int]) -> bool:
         """Whether this is rows of a fixed shape: most requests are, and all others are looked at in `_faults`."""
@@ -160,7 +159,7 @@ class InputReader:
             raise BinaryError.at(place, expected=f"{len(blob)} bytes or fewer, as are left", got=str(needed))
         if spec.datatype == "BYTES":
             return texts.from_bytes(blob, shape, place)
-        return _checked(tensors.from_bytes(spec, blob, shape), spec, pointer)
+        return _from_bytes(spec, blob, shape, pointer)
 
 
 def _layout_cost(shape: Sequence[int]) -> int:
@@ -168,12 +167,14 @@ def _layout_cost(shape: Sequence[int]) -> int:
     return (len(shape) + 1) * math.prod(shape) + len(shape)
 
 
-def _checked(array: Array | None, spec: TensorSpec, pointer: str) -> Array:
-    """The array, or the error that its bytes are no values of the tensor where there is none."""
+def _from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int], pointer: str) -> Array:
+    """The array in `blob`, which has just its bytes, or the error that they are no values of the tensor."""
+    array = tensors.from_bytes(spec, blob, shape)
     if array is None:
+        place, value = tensors.find_misfit(spec, blob)
         numbers = "finite numbers" if spec.vocabulary is None else f"ids from 0 to {len(spec.vocabulary) - 1}"
         expected = "bytes 0 and 1" if spec.datatype == "BOOL" else numbers
-        raise ElementError.at(pointer, expected=expected, got="a tensor with others")
+        raise ElementError.at(pointer, expected=expected, got=f"a tensor with others: element {place} is {value}")
     return array
 
 

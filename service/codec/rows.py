@@ -77,9 +77,7 @@ class RowsCodec:
         named: dict[str, list[Any]] = {}
         for (spec, label), array in zip(columns, outputs, strict=True):
             named[spec.name] = _values(spec, array)
-            if spec.labels is not None and label is not None:
-                if array.shape[-1] == len(spec.labels):
-                    named[spec.name] = [dict(zip(spec.labels, row, strict=True)) for row in array.tolist()]
+            if label is not None:
                 named[label] = tensors.labels_of(spec, array)
         predictions = [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]
         return msgspec.json.encode({"predictions": predictions})
@@ -161,6 +159,8 @@ def _json_type(spec: TensorSpec, shape: tuple[int, ...]) -> Any:  # noqa: ANN401
 
 
 def _values(spec: TensorSpec, array: Array) -> list[Any]:
-    """One value a row: a number where a row holds just one."""
+    """One value a row: a number where a row holds just one, an object where labels name its columns."""
     values: list[Any] = (array.reshape(-1) if spec.row_shape == (1,) else array).tolist()
+    if spec.labels is not None and len(spec.labels) == spec.shape[-1]:
+        return [dict(zip(spec.labels, row, strict=True)) for row in values]
     return values

@@ -134,6 +134,21 @@ def from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int]) -> Arra
     return array.reshape(shape) if valid else None
 
 
+def find_misfit(spec: TensorSpec, blob: memoryview) -> tuple[int, object]:
+    """The first element of bytes that `from_bytes` refuses for what they hold: its place, row-major, and itself."""
+    if spec.datatype == "BOOL":
+        array: Array = np.frombuffer(blob, np.uint8)
+        wrong = array > 1
+    else:
+        array = numbers_of(spec.datatype, np.frombuffer(blob, _WIRE_DTYPES[spec.datatype]))
+        wrong = ~np.isfinite(array)
+        if spec.vocabulary is not None:
+            # Not the other way round: what is no number is neither below nor above.
+            wrong |= ~((array >= 0) & (array < len(spec.vocabulary)))
+    place = int(np.flatnonzero(wrong)[0])
+    return place, array[place].item()
+
+
 def to_bytes(array: Array) -> bytes:
     """The array's elements, little-endian and row-major."""
     if array.dtype.kind == "O":
@@ -223,9 +238,8 @@ def _names_words(spec: TensorSpec, array: Array) -> bool:
 
 def _all_fit(spec: TensorSpec, values: list[Any]) -> bool:
     """Whether these are many values and all of them elements of the tensor: told without looking at each."""
-    few = len(values) < _FEW
     return (
-        not few
+        len(values) >= _FEW
         and set(map(type, values)) == {element_type(spec.datatype)}
         and from_lists(spec, values, (len(values),)) is not None
     )

@@ -27,19 +27,15 @@ def from_bytes(blob: memoryview, shape: Sequence[int], pointer: str) -> npt.NDAr
         if end > len(blob):
             expected = f"{end} or more, where element {index} ends"
             raise BinaryError.at(pointer, expected=expected, got=str(len(blob)))
-        elements.append(to_text(blob[begin:end], pointer, f"element {index}"))
+        elements.append(_to_text(blob[begin:end], pointer, f"element {index}"))
     if end < len(blob):
         raise BinaryError.at(pointer, expected=f"{end}, where the last of {count} elements ends", got=str(len(blob)))
     return np.array(elements, np.object_).reshape(shape)
 
 
-def to_text(content: memoryview, pointer: str, what: str) -> str:
-    """The text that these bytes are in UTF-8; raises an `ElementError` at `pointer` where they are none."""
-    try:
-        return str(content, "utf-8")
-    except UnicodeDecodeError as error:
-        got = f"a tensor with others: {what} has {error.reason} at its byte {error.start}"
-        raise ElementError.at(pointer, expected="texts in UTF-8", got=got) from None
+def from_one(blob: memoryview, shape: Sequence[int], pointer: str) -> npt.NDArray[Any]:
+    """The tensor whose one element is the text that fills `blob`, without its length; raises at `pointer` likewise."""
+    return np.array([_to_text(blob, pointer, "the text")], np.object_).reshape(shape)
 
 
 def to_bytes(array: npt.NDArray[Any]) -> bytes:
@@ -49,3 +45,11 @@ def to_bytes(array: npt.NDArray[Any]) -> bytes:
         content = element.encode()
         parts += (len(content).to_bytes(_LENGTH, "little"), content)
     return b"".join(parts)
+
+
+def _to_text(content: memoryview, pointer: str, what: str) -> str:
+    try:
+        return str(content, "utf-8")
+    except UnicodeDecodeError as error:
+        got = f"a tensor with others: {what} has {error.reason} at its byte {error.start}"
+        raise ElementError.at(pointer, expected="texts in UTF-8", got=got) from None

@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from service.http.server import configure
 from service.manifest import Batching, Feature, FileEntry, Golden, Kind, ModelManifest, TensorSpec
 
 COMMITTED = Path(__file__).parents[2] / "models"
@@ -296,8 +297,7 @@ def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """A client of a real server on a free port of this machine; the server's thread has ended after it."""
     # It listens before the thread starts, so that the first request waits in the system's queue and nobody polls.
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False)
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configure(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -21,7 +21,7 @@ from service.errors import (
 )
 from service.manifest import Golden
 from service.metrics import Metrics
-from service.runtime import Arrays
+from service.model.runtime import Arrays
 from tests.service.conftest import SAMPLES, damage, graph_of, manifest_of, publish, save, write_version
 
 LOOP = asyncio.new_event_loop()
@@ -57,7 +57,7 @@ def ask(model: ServedModel, *requests: Arrays) -> list[Arrays]:
     async def scene() -> list[Arrays]:
         whole = model.manifest.batching == "none"
         futures = [
-            model.batcher.submit(arrays, 1 if whole else len(arrays[0]), model.key(arrays), size=0)
+            model.batcher.submit(arrays, 1 if whole else len(arrays[0]), model.plan.key(arrays), size=0)
             for arrays in requests
         ]
         answers = [await future for future in futures]
@@ -215,7 +215,7 @@ def test_a_model_of_one_row_at_a_time_answers_many(tmp_path: Path) -> None:
     publish(tmp_path, "fixed")
     rows = np.arange(10, dtype=np.float32).reshape(5, 2)
     model = loaded(tmp_path).find("fixed")
-    assert (model.max_batch, ask(model, (rows,))[0][0].tolist()) == (1, rows.tolist())
+    assert (model.plan.max_batch, ask(model, (rows,))[0][0].tolist()) == (1, rows.tolist())
 
 
 def test_a_model_without_rows_answers_each_request_by_itself(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Behaviour of service.inspection."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_an_onnx_file_is_shown_as_it_would_be_served(file: str, name: str, tmp_p
     finding = only(path)
     assert finding.sound
     assert finding.text.startswith(f"{file}, an ONNX file without a manifest, served as {name} version 1\n")
-    for word in ("left  FP32 [any, 2]", "right  INT64 [any, 1]", "up to 256 rows, of any requests", "no golden rows"):
+    for word in ("left  FP32 [any, 2]", "right  INT64 [any, 1]", " rows, of any requests", "no golden rows"):
         assert word in finding.text
 
 
@@ -161,15 +162,16 @@ def test_a_graph_without_a_batch_is_told(tmp_path: Path) -> None:
     ("options", "batches", "note"),
     [
         ({}, "of one row", "each row is computed by itself"),
-        ({"dependent_rows": "request"}, "up to 8 rows, of one request", "only rows of one request"),
-        ({"dependent_rows": "mixed"}, "up to 8 rows, of any requests", "together all the same"),
+        ({"dependent_rows": "request"}, r"up to [2-8] rows, of one request", "only rows of one request"),
+        ({"dependent_rows": "mixed"}, r"up to [2-8] rows, of any requests", "together all the same"),
     ],
 )
 def test_rows_that_change_each_other_are_told(options: Any, batches: str, note: str, tmp_path: Path) -> None:  # noqa: ANN401  # settings
     """With what the server does about it, as its settings say."""
     (finding,) = inspect(publish(tmp_path, "quantised"), max_batch=8, **options)
     assert finding.sound
-    assert f"batches    {batches}\n" in finding.text
+    # How many depends on what this machine has measured.
+    assert re.search(rf"  batches    {batches}\n", finding.text)
     assert note in finding.text
 
 

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper
 from service.codec.tensors import Array
 from service.errors import ChecksumError, ComputeError, ScoreError, SettingsError
 from service.manifest import TensorSpec
-from service.runtime import Runtime
+from service.model.runtime import Runtime
+from service.model.store import open_version
 from service.score import Summary, score
-from service.store import open_version
 from tests.service.conftest import Sample, damage, graph_of, publish, save
 
 POINT = "width,height\n"

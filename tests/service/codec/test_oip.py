@@ -476,22 +476,25 @@ def test_a_faulty_input_still_takes_its_own_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("datatype", "content", "allowed"),
+    ("datatype", "content", "allowed", "got"),
     [
-        ("FP32", np.float32(math.nan).tobytes(), False),
-        ("FP16", b"\x00\x7c", False),
-        ("BF16", b"\x80\x7f", False),
-        ("BF16", b"\xc1\xff", False),
-        ("BOOL", b"\x02", True),
+        ("FP32", np.float32(math.nan).tobytes(), False, "nan"),
+        ("FP16", b"\x00\x7c", False, "inf"),
+        ("BF16", b"\x80\x7f", False, "inf"),
+        ("BF16", b"\xc1\xff", False, "nan"),
+        ("BOOL", b"\x02", True, "2"),
     ],
 )
-def test_raw_bytes_that_are_no_values_are_refused(datatype: Datatype, content: bytes, *, allowed: bool) -> None:
-    """NaN and infinities without leave, and a boolean of two."""
+def test_raw_bytes_that_are_no_values_are_refused(
+    datatype: Datatype, content: bytes, got: str, *, allowed: bool
+) -> None:
+    """NaN and infinities without leave, and a boolean of two; the first of them is named."""
     codec = codec_of([spec_of("x", datatype, VARIABLE, allow_non_finite=allowed)])
     tensor = binary({"name": "x", "datatype": datatype, "shape": [1]}, len(content))
     error = refusal(codec, {"inputs": [tensor]}, content)
     assert isinstance(error, ElementError)
     assert pointers(error) == ["/inputs/0"]
+    assert error.faults[0].got == f"a tensor with others: element 0 is {got}"
 
 
 def test_half_precision_of_the_other_kind_has_no_json() -> None:

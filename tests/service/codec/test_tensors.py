@@ -16,6 +16,7 @@ from service.codec.tensors import (
     describe,
     element_type,
     find_faults,
+    find_misfit,
     from_bytes,
     from_doubles,
     from_lists,
@@ -165,6 +166,34 @@ def test_a_long_list_is_looked_at_as_closely_as_a_short_one(datatype: Datatype) 
         assert faults(datatype, values, (3_000,)) == []
         values[place] = None
         assert [pointer for pointer, _, _ in faults(datatype, values, (3_000,))] == [f"/x/{place}"]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values", "misfit"),
+    [
+        ("FP32", np.array([1, 2, np.nan, np.inf], np.float32), (2, "nan")),
+        ("FP64", np.array([-np.inf, 2]), (0, "-inf")),
+        ("BF16", np.array([0x3F80, 0xFF80], np.uint16), (1, "-inf")),
+        ("BOOL", np.array([0, 1, 7], np.uint8), (2, "7")),
+    ],
+)
+def test_of_bytes_that_are_refused_the_first_wrong_element_is_found(
+    datatype: Datatype, values: Array, misfit: tuple[int, str]
+) -> None:
+    """With its place and its value, also where the bytes are not aligned."""
+    blob = memoryview(b"\xff" + values.tobytes())[1:]
+    assert from_bytes(spec_of(datatype), blob, values.shape) is None
+    place, value = find_misfit(spec_of(datatype), blob)
+    assert (place, str(value)) == misfit
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_of_ids_the_first_that_is_no_words_is_found(wrong: int) -> None:
+    """Below or above those of the vocabulary."""
+    spec = TensorSpec(name="x", datatype="INT64", shape=(VARIABLE,), vocabulary=("a", "b", "c"))
+    blob = memoryview(np.array([0, 2, wrong, 9]).tobytes())
+    assert from_bytes(spec, blob, (4,)) is None
+    assert find_misfit(spec, blob) == (2, wrong)
 
 
 @given(octets=st.binary(min_size=1, max_size=8))

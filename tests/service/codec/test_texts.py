@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from service.codec.tensors import Array
-from service.codec.texts import from_bytes, to_bytes, to_text
+from service.codec.texts import from_bytes, from_one, to_bytes
 from service.errors import BinaryError, ElementError, RequestError
 from tests.service.codec.draws import arrays, same_bits
 
@@ -64,7 +64,6 @@ def test_more_elements_than_there_can_be_are_not_looked_for() -> None:
 
 def test_a_text_alone_is_its_bytes() -> None:
     """Without a length before it."""
-    assert to_text(memoryview("é☃".encode()), "", "the text") == "é☃"
-    with pytest.raises(ElementError):
-        to_text(memoryview(b"\xed\xa0\x80"), "", "the text")
-    assert to_bytes(np.array(["é"], np.object_)) == b"\2\0\0\0\xc3\xa9"
+    assert same_bits(from_one(memoryview("é☃".encode()), (1, 1), ""), np.array([["é☃"]], np.object_))
+    with pytest.raises(ElementError, match="the text has invalid continuation byte at its byte 0"):
+        from_one(memoryview(b"\xed\xa0\x80"), (), "")

@@ -1,0 +1,215 @@
+"""The FastAPI application: it routes; the answers come from the rooms behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+
+from service.catalog import Catalog, IndexEntry
+from service.config import Settings
+from service.errors import (
+    ForwardpassError,
+    InternalError,
+    MethodError,
+    NotReadyError,
+    PathError,
+    UnsupportedError,
+)
+from service.http.openapi import document
+from service.http.route import PredictionRoute, read_body
+from service.http.triton import configuration, metadata, statistics, wants_only_ready
+from service.http.wire import write_error
+from service.metrics import CONTENT_TYPE, Metrics
+from service.predict import Predictor, Protocol
+
+NAME = "forwardpass"
+VERSION = version(NAME)
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application with the models that `settings` select; they are loaded when it starts.
+
+    Raises `SettingsError` where there are no models to serve.
+    """
+    metrics = Metrics()
+    catalog = Catalog(settings, metrics)
+    predictor = Predictor(catalog, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        catalog.load(asyncio.get_running_loop())
+        yield
+        await catalog.close()
+
+    app = FastAPIOffline(
+        title="Forwardpass",
+        version=VERSION,
+        description="Predictions by the Open Inference Protocol (version 2) and by rows (version 1).",
+        redoc_url=None,
+        lifespan=lifespan,
+        # Nothing leaves this process that its operator has not switched on.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    # What the server around it needs, to answer predictions by a shorter way.
+    app.state.settings, app.state.predictor, app.state.metrics = settings, predictor, metrics
+    for path, protocol in _PREDICTION_PATHS.items():
+        app.router.routes.append(Route(path, PredictionRoute(predictor, metrics, protocol, settings.max_body)))
+    _add_server_routes(app, catalog, metrics)
+    _add_repository_routes(app, catalog, settings.max_body)
+    _add_model_routes(app, catalog, settings.max_queue)
+    _add_error_handlers(app)
+
+    def openapi() -> dict[str, Any]:
+        return document(app, [(model.manifest, model.golden) for model in catalog.served], settings.max_queue)
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to make the document
+    return app
+
+
+_PREDICTION_PATHS: dict[str, Protocol] = {
+    "/v1/models/{model}:predict": "v1",
+    "/v1/models/{model}/versions/{version}:predict": "v1",
+    "/v2/models/{model}/infer": "v2",
+    "/v2/models/{model}/versions/{version}/infer": "v2",
+}
+
+
+def _add_server_routes(app: FastAPI, catalog: Catalog, metrics: Metrics) -> None:
+    @app.get("/", tags=["server"], summary="A sign of life; a browser is sent to /docs")
+    async def home(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse("/docs")
+        return JSONResponse({"status": "alive"})
+
+    @app.get("/v2", tags=["server"], summary="Name, version and protocol extensions of the server")
+    async def server() -> dict[str, Any]:
+        return {"name": NAME, "version": VERSION, "extensions": EXTENSIONS}
+
+    @app.get("/v2/health/live", tags=["server"], summary="Whether the process answers")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/v2/health/ready", tags=["server"], summary="Whether every selected model answers; 503 when not")
+    async def ready() -> Response:
+        return JSONResponse({"ready": catalog.ready}, 200 if catalog.ready else 503)
+
+    @app.get(
+        "/metrics",
+        tags=["server"],
+        summary="Metrics in Prometheus' text format",
+        response_class=PlainTextResponse,
+    )
+    async def page() -> Response:
+        return Response(metrics.page(), media_type=CONTENT_TYPE)
+
+
+def _add_repository_routes(app: FastAPI, catalog: Catalog, max_body: int) -> None:
+    @app.post(
+        "/v2/repository/index",
+        tags=["server"],
+        summary="Every model, its state and what keeps it from answering",
+    )
+    async def index(request: Request) -> list[dict[str, str]]:
+        only_ready = wants_only_ready(await read_body(request, max_body))
+        return [entry._asdict() for entry in catalog.index() if entry.state == "READY" or not only_ready]
+
+    @app.post("/v2/repository/models/{name}/load", tags=["server"], summary="Refused: models are loaded at start")
+    @app.post("/v2/repository/models/{name}/unload", tags=["server"], summary="Refused: models stay while it runs")
+    async def control(name: str) -> None:
+        catalog.versions(name)
+        raise UnsupportedError("models are loaded when the server starts and served until it stops")
+
+
+def _add_model_routes(app: FastAPI, catalog: Catalog, max_rows: int) -> None:
+    @app.get("/v1/models", tags=["models"], summary="The names of all models")
+    async def names() -> dict[str, list[str]]:
+        return {"models": catalog.names}
+
+    @app.get("/v2/models/stats", tags=["models"], summary="Counts and durations of all models")
+    async def all_stats() -> dict[str, Any]:
+        return {"model_stats": [statistics(model.manifest, model.stats) for model in catalog.served]}
+
+    @app.get("/v1/models/{name}", tags=["models"], summary="State of a model; version 1")
+    async def status(name: str) -> dict[str, Any]:
+        entries = catalog.entries(name)
+        return {
+            "name": name,
+            "ready": all(entry.state == "READY" for entry in entries),
+            "model_version_status": [_version_status(entry) for entry in entries],
+        }
+
+    @app.get("/v2/models/{name}/versions/{number}", tags=["models"], summary="Inputs and outputs of a version")
+    @app.get("/v2/models/{name}", tags=["models"], summary="Inputs and outputs of a model")
+    async def tensors(name: str, number: str | None = None) -> dict[str, Any]:
+        return metadata(catalog.find(name, number).manifest, catalog.versions(name))
+
+    @app.get("/v2/models/{name}/versions/{number}/ready", tags=["models"], summary="Whether a version answers")
+    @app.get("/v2/models/{name}/ready", tags=["models"], summary="Whether a model answers; 503 when not")
+    async def ready(name: str, number: str | None = None) -> Response:
+        try:
+            catalog.find(name, number)
+        except NotReadyError:
+            return JSONResponse({"name": name, "ready": False}, 503)
+        return JSONResponse({"name": name, "ready": True})
+
+    @app.get("/v2/models/{name}/versions/{number}/manifest", tags=["models"], summary="The manifest of a version")
+    @app.get("/v2/models/{name}/manifest", tags=["models"], summary="The manifest of a model")
+    async def manifest(name: str, number: str | None = None) -> Response:
+        return Response(catalog.find(name, number).manifest.render(), media_type="application/json")
+
+    @app.get("/v2/models/{name}/versions/{number}/config", tags=["models"], summary="A version's configuration")
+    @app.get("/v2/models/{name}/config", tags=["models"], summary="A model's configuration, as Triton has it")
+    async def config(name: str, number: str | None = None) -> dict[str, Any]:
+        return configuration(catalog.find(name, number).manifest, max_rows)
+
+    @app.get("/v2/models/{name}/versions/{number}/stats", tags=["models"], summary="Counts and durations of a version")
+    @app.get("/v2/models/{name}/stats", tags=["models"], summary="Counts and durations of a model")
+    async def stats(name: str, number: str | None = None) -> dict[str, Any]:
+        model = catalog.find(name, number)
+        return {"model_stats": [statistics(model.manifest, model.stats)]}
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(ForwardpassError)
+    async def known(_: Request, error: ForwardpassError) -> Response:
+        return _response(error)
+
+    @app.exception_handler(HTTPException)
+    async def routing(request: Request, error: HTTPException) -> Response:
+        place = f"{request.method} {request.url.path}"
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = (error.headers or {}).get("Allow", "")
+            response = _response(MethodError(f"{place}: this path takes {allowed or 'another method'}"))
+            response.headers["allow"] = allowed
+            return response
+        return _response(PathError(f"{place}: nothing answers here; /docs lists the paths"))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: Exception) -> Response:
+        # Nobody reads it.
+        return Response()
+
+    @app.exception_handler(Exception)
+    async def unknown(_request: Request, _error: Exception) -> Response:
+        return _response(InternalError())
+
+
+def _version_status(entry: IndexEntry) -> dict[str, Any]:
+    ready = entry.state == "READY"
+    status = {"error_code": "OK" if ready else "FAILED_PRECONDITION", "error_message": entry.reason}
+    return {"version": entry.version, "state": "AVAILABLE" if ready else "END", "status": status}
+
+
+def _response(error: ForwardpassError) -> Response:
+    made = write_error(error)
+    return Response(made.body, made.status, dict(made.headers))

@@ -1,0 +1,251 @@
+"""uvicorn's protocol for HTTP/1.1 with the guards that it lacks: what a head may hold, what may take how long."""
+
+from asyncio import AbstractEventLoop, TimerHandle
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from service.errors import ForwardpassError, HeadTooLargeError, MalformedError, MethodError, SlowError
+from service.http.wire import LARGE, Response, write_error
+
+_UPGRADING = {b"upgrade", b"connection", b"http2-settings"}
+_TICK = 0.5
+"""Seconds between two looks at a connection's clock: so much later than its limit it may end."""
+
+
+class Limits(NamedTuple):
+    """What one connection may cost."""
+
+    body: int
+    """Bytes of a body."""
+    head: int
+    """Bytes of a request line with its headers."""
+    head_seconds: float
+    """From a request's first byte to the end of its head."""
+    body_seconds: float
+    """From there to the end of its body."""
+    idle_seconds: float
+    """Between two requests."""
+
+
+class Stage(IntEnum):
+    """What a connection waits for."""
+
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    REPLY = 3
+    """Nothing: its client waits for us."""
+
+
+class Guard(HttpToolsProtocol):
+    """One connection, whose requests go to the application.
+
+    What is too large, too slow or no HTTP is refused in our own form, behind the replies that are due, and ends the
+    connection.
+    """
+
+    cycle: Any
+    """uvicorn's cycle of ASGI messages, or what a subclass has in its place."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._stage = Stage.IDLE
+        self._due = 0.0
+        """When the connection ends unless what it waits for comes, on the loop's clock."""
+        self._chunk = 0
+        """Bytes that have come at last."""
+        self._head_bytes = 0
+        self._broken = False
+        """Whether nothing more is read, since it could not be understood or took too long."""
+        self._watch: TimerHandle | None = None
+
+    # What the transport calls
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401  # asyncio's or uvloop's
+        """Begin to look at the clock."""
+        super().connection_made(transport)
+        self._due = self.loop.time() + self._limits.head_seconds
+        self._watch = self.loop.call_later(_TICK, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look no more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come; a request that is whole is begun from within."""
+        if self._broken:
+            return
+        self._chunk = len(data)
+        stage = self._stage
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            self._pass_over_upgrade(data[error.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._refuse(MalformedError(f"this is no HTTP/1.1 request: {error}"))
+            return
+        if self._stage is Stage.HEAD:
+            self._head_bytes += self._chunk
+            if self._head_bytes > self._limits.head:
+                self._refuse(self._head_too_large())
+        if self._stage is not stage:
+            self._due = self.loop.time() + self._patience()
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        """Gather the parts of a head; a scope is made of them where one is needed."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._stage = Stage.HEAD
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """Begin with the request."""
+        if self._broken or self.parser.should_upgrade():
+            return
+        if self._head_bytes + self._chunk > self._limits.head and self._size_of_head() > self._limits.head:
+            self._refuse(self._head_too_large())
+            return
+        self._stage = Stage.BODY
+        self._begin()
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a part of the body on."""
+        if not self._broken:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Wait for nothing more, while the reply is made."""
+        if self._broken or self.parser.should_upgrade():
+            return
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._rest()
+        else:
+            self._stage = Stage.REPLY
+
+    # What uvicorn calls
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request; as uvicorn does, without a timer for each reply."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self._stage is Stage.REPLY:
+            self._rest()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    # Our own
+
+    def _rest(self) -> None:
+        """Wait for the next request."""
+        self._stage = Stage.IDLE
+        self._due = self.loop.time() + self._limits.idle_seconds
+
+    def _begin(self) -> None:
+        """Let uvicorn answer by the application: with its scope, which holds the very list of headers."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def _send(self, response: Response, *, keep_alive: bool) -> None:
+        status, headers, body = response
+        parts = [STATUS_LINE[status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        if not keep_alive:
+            parts.append(b"connection: close\r\n")
+        parts += (_head(headers), b"%d\r\n\r\n" % len(body))
+        if len(body) < LARGE:
+            parts.append(body)
+            self.transport.write(b"".join(parts))
+        else:
+            # By themselves, since they are large to copy.
+            self.transport.write(b"".join(parts))
+            self.transport.write(body)
+        if not keep_alive:
+            self.transport.close()
+
+    def _refuse(self, error: ForwardpassError) -> None:
+        """Read no more, tell the client why behind the replies that are due, and end the connection."""
+        self._broken = True
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._send(write_error(error), keep_alive=False)
+            return
+        cycle.keep_alive = False
+        # Behind a reply that is due there is no place for another; it closes the connection.
+        if self._stage is Stage.BODY:
+            self._end(write_error(error))
+
+    def _end(self, response: Response) -> None:
+        """End a request whose body does not come as it should."""
+        if self.cycle.response_started or self.pipeline:
+            self.transport.close()
+        else:
+            self._send(response, keep_alive=False)
+
+    def _pass_over_upgrade(self, rest: bytes) -> None:
+        """Read a request again without its wish for another protocol, which a server may pass over (RFC 9110, 7.8)."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(MethodError("CONNECT: this server is no proxy"))
+            return
+        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in _UPGRADING]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
+    def _look(self) -> None:
+        """End the connection where its time is over."""
+        self._watch = self.loop.call_later(_TICK, self._look)
+        if self._stage is Stage.REPLY or self._broken or self.loop.time() < self._due:
+            return
+        if self._stage is Stage.IDLE:
+            self.transport.close()
+        else:
+            part = "head" if self._stage is Stage.HEAD else "body"
+            self._refuse(SlowError(f"the request's {part} took longer than {self._patience():g} s"))
+
+    def _patience(self) -> float:
+        """How long to wait for what is waited for."""
+        limits = self._limits
+        return (limits.idle_seconds, limits.head_seconds, limits.body_seconds, 0.0)[self._stage]
+
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+
+    def _head_too_large(self) -> ForwardpassError:
+        return HeadTooLargeError(
+            f"the request's head has more than the {self._limits.head} bytes that the server takes"
+        )
+
+
+@lru_cache(maxsize=256)
+def _head(headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The lines of a response's headers, to where the length of its body belongs."""
+    return "".join([*(f"{name}: {value}\r\n" for name, value in headers), "content-length: "]).encode("latin-1")

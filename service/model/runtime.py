@@ -1,0 +1,203 @@
+"""An onnxruntime session: the only place that knows onnxruntime."""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from service.codec.tensors import DTYPES, Array
+from service.errors import ComputeError, GraphError, SettingsError
+from service.manifest import Datatype
+
+# Read by onnxruntime when it is imported: its Linux wheels report their use to their maker otherwise.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
+
+Arrays = tuple[Array, ...]
+
+Part = tuple[Arrays, int, int]
+"""Arrays, the first of their rows that is meant, and the one after the last."""
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+_DATATYPES: dict[str, Datatype] = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(bfloat16)": "BF16",
+    "tensor(string)": "BYTES",
+}
+
+_ONNX_BFLOAT16 = 16
+
+
+class Tensor(NamedTuple):
+    """An input or output as the graph declares it. A length is a number, a symbol, or None where nothing is said."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int | str | None, ...]
+
+
+class Runtime:
+    """A loaded graph that computes.
+
+    `graph` is an ONNX file or its bytes; only a file has beside it the weights that some graphs keep in another.
+    `where` names it in errors. `threads` is how many a run may use; they do not spin while they wait. `inputs` and
+    `outputs` are the tensors of a run: a weight that could be given too is none. Raises `GraphError` for a graph
+    that does not load or has a tensor that no request could carry, and `SettingsError` for a provider that this
+    installation of onnxruntime lacks.
+    """
+
+    def __init__(self, graph: bytes | Path, where: str, *, provider: str = "cpu", threads: int = 1) -> None:
+        self._session = _open_session(graph, where, provider, threads)
+        self.where = where
+        self.inputs = tuple(_tensor(node, where) for node in self._session.get_inputs())
+        self.outputs = tuple(_tensor(node, where) for node in self._session.get_outputs())
+        self._input_names = [tensor.name for tensor in self.inputs]
+        self._output_names = [tensor.name for tensor in self.outputs]
+        datatypes = {tensor.datatype for tensor in self.inputs + self.outputs}
+        self._binds = "BF16" in datatypes
+        if self._binds and "BYTES" in datatypes:
+            raise GraphError(f"{where}: it has strings beside BF16, which onnxruntime takes only apart")
+
+    def run(self, arrays: Arrays) -> Arrays:
+        """The outputs for the inputs, both in the graph's order. Raises `ComputeError` where onnxruntime fails."""
+        try:
+            if self._binds:
+                return self._run_bound(arrays)
+            outputs: list[Array] = self._session.run(
+                self._output_names, dict(zip(self._input_names, arrays, strict=True))
+            )
+        except Exception as error:
+            shapes = ", ".join(str(list(array.shape)) for array in arrays)
+            raise ComputeError(f"onnxruntime fails on a batch of shape {shapes}: {_first_line(error)}") from error
+        return tuple(outputs)
+
+    def run_batch(self, arrays: Arrays) -> Arrays:
+        """The outputs for a batch; raises `ComputeError` where onnxruntime fails or gives another number of rows."""
+        outputs = self.run(arrays)
+        rows = len(arrays[0])
+        for name, output in zip(self._output_names, outputs, strict=True):
+            if output.ndim == 0 or len(output) != rows:
+                raise ComputeError(f"output {name!r} has shape {list(output.shape)} for a batch of {rows} rows")
+        return outputs
+
+    def run_rows(self, arrays: Arrays, max_batch: int) -> Arrays:
+        """The outputs for any number of rows, computed in batches of at most `max_batch`; raises as `run_batch`."""
+        starts = range(0, len(arrays[0]), max_batch)
+        return join([self.run_batch(tuple(array[at : at + max_batch] for array in arrays)) for at in starts])
+
+    def _run_bound(self, arrays: Arrays) -> Arrays:
+        """Run by way of onnxruntime's own values: numpy has no BF16, so neither has the plain way."""
+        binding = self._session.io_binding()
+        values = [_value(tensor, array) for tensor, array in zip(self.inputs, arrays, strict=True)]
+        for name, value in zip(self._input_names, values, strict=True):
+            binding.bind_ortvalue_input(name, value)
+        for name in self._output_names:
+            # To memory that can be read here, wherever it is computed.
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        return tuple(_array(value) for value in binding.get_outputs())
+
+
+def stack(parts: Sequence[Part]) -> Arrays:
+    """The rows of all parts, one after the other."""
+    if len(parts) == 1:
+        arrays, start, stop = parts[0]
+        return tuple([array[start:stop] for array in arrays])
+    places = range(len(parts[0][0]))
+    return tuple([np.concatenate([arrays[at][start:stop] for arrays, start, stop in parts]) for at in places])
+
+
+def split(outputs: Arrays, parts: Sequence[Part]) -> list[Arrays]:
+    """What belongs to each part of the outputs for all of them stacked."""
+    results, first = [], 0
+    for _, start, stop in parts:
+        last = first + stop - start
+        results.append(tuple([output[first:last] for output in outputs]))
+        first = last
+    return results
+
+
+def join(parts: Sequence[Arrays]) -> Arrays:
+    """The outputs of one request from those of its consecutive parts.
+
+    Raises `ComputeError` for a graph that gave them different shapes.
+    """
+    try:
+        return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    except ValueError as error:
+        raise ComputeError(f"the outputs of one request's batches do not fit together: {error}") from None
+
+
+def require_provider(provider: str) -> None:
+    """Raise `SettingsError` where this installation of onnxruntime lacks the provider."""
+    if _PROVIDERS[provider] not in ort.get_available_providers():
+        raise SettingsError(
+            f"provider is {provider!r}, but the installed onnxruntime has no {_PROVIDERS[provider]}: "
+            f"install forwardpass[{provider}] in place of the other wheel"
+        )
+
+
+def _open_session(graph: bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
+    require_provider(provider)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Errors come back as exceptions, told once by whoever asked; warnings are for the graph's maker.
+    options.log_severity_level = 4
+    if isinstance(graph, bytes):
+        # No checksum vouches for what else lies on disk, least of all in the folder that the server was started in.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    try:
+        session = ort.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])
+    except Exception as error:
+        raise GraphError(f"{where}: onnxruntime cannot load the graph: {_first_line(error)}") from error
+    # A provider that is installed but does not start here is left out by onnxruntime, which goes on without it.
+    if _PROVIDERS[provider] not in session.get_providers():
+        raise GraphError(f"{where}: provider is {provider!r}, but onnxruntime cannot start it on this machine")
+    return session
+
+
+def _tensor(node: ort.NodeArg, where: str) -> Tensor:
+    datatype = _DATATYPES.get(node.type)
+    if datatype is None:
+        raise GraphError(f"{where}: {node.name!r} is a {node.type}, which no request can carry")
+    return Tensor(node.name, datatype, tuple(node.shape))
+
+
+def _value(tensor: Tensor, array: Array) -> ort.OrtValue:
+    # It may point to the array, which the caller holds until the run is over.
+    array = np.ascontiguousarray(array)
+    if tensor.datatype == "BF16":
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _ONNX_BFLOAT16)
+    return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _array(value: ort.OrtValue) -> Array:
+    if value.element_type() != _ONNX_BFLOAT16:
+        array: Array = value.numpy()
+        return array
+    copy = np.empty(value.shape(), DTYPES["BF16"])
+    # The value itself owns what is read here, and lives until this has ended.
+    ctypes.memmove(copy.ctypes.data, value.data_ptr(), copy.nbytes)
+    return copy
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

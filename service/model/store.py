@@ -1,0 +1,158 @@
+"""Where models lie on disk, and a published version, opened: a checked manifest and the bytes it vouches for."""
+
+import hashlib
+import logging
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import ChecksumError, ManifestError, ModelError
+from service.manifest import GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, Golden, ModelManifest, is_model_name
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """One version whose files are those its manifest describes."""
+
+    folder: Path
+    manifest: ModelManifest
+    graph: bytes
+    """The ONNX file: the very bytes that were checked, so that no later change of the file matters."""
+    golden: Golden
+
+    @property
+    def graph_path(self) -> str:
+        """Where the ONNX file lies, for whoever has to name it."""
+        return str(self.folder / ONNX_FILE)
+
+
+def find_models(path: Path) -> dict[str, dict[int, Path]]:
+    """Where the versions lie that `path` holds, by model name and, ascending, by number.
+
+    `path` is an ONNX file, a folder of published models or of ONNX files or of both, one model's folder, or one
+    version's. An ONNX file is version 1 of the model that its name tells. What cannot be looked into, or cannot be
+    told from another, is logged and left out. Raises `ModelError` where there is nothing of the kind.
+    """
+    if os.path.isfile(path):  # noqa: PTH113  # false, not an error, for a name that is too long
+        name = model_name(path.stem)
+        if name is None:
+            raise ModelError(f"{path}: no model can be called {path.stem!r}: give the file another name")
+        return {name: {1: path}}
+    if not os.path.isdir(path):  # noqa: PTH112  # the same
+        raise ModelError(f"{path}: there is no such file or folder")
+    whole = absolute(path)
+    if (path / MANIFEST_FILE).exists():
+        # It claims to be a version. Whether these are its own name and number is found when it is opened.
+        return {whole.parent.name: {int(whole.name) if _is_version(whole.name) else 1: path}}
+    found = _published(path)
+    for file in sorted(_files(path)):
+        _add_file(found, file)
+    if not found and is_model_name(whole.name):
+        found = {name: versions for name, versions in _published(whole.parent).items() if name == whole.name}
+    if not found:
+        raise ModelError(f"{path}: expected an ONNX file, or a folder of them or of versions, <name>/<version>/")
+    return dict(sorted(found.items()))
+
+
+def model_name(stem: str) -> str | None:
+    """What the model of a file is called: the file's name with each other character as `_`; None if it cannot be."""
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    name = re.sub(r"^[^A-Za-z0-9_]+|[^A-Za-z0-9_.-]+", "_", plain)[:128]
+    return name if is_model_name(name) else None
+
+
+def _published(root: Path) -> dict[str, dict[int, Path]]:
+    found: dict[str, dict[int, Path]] = {}
+    for model in sorted(_inside(root, Path.is_dir)):
+        if is_model_name(model.name):
+            try:
+                versions = {int(one.name): one for one in _inside(model, Path.is_dir) if _is_version(one.name)}
+            except ModelError as error:
+                logger.warning("%s", error)
+                continue
+            if versions:
+                found[model.name] = dict(sorted(versions.items()))
+    return found
+
+
+def _add_file(found: dict[str, dict[int, Path]], file: Path) -> None:
+    name = model_name(file.stem)
+    if name is None:
+        logger.warning("%s is not served: no model can be called %r: give it another name", file, file.stem)
+    elif name in found:
+        logger.warning(
+            "%s is not served: %s is a model called %s already", file, next(iter(found[name].values())), name
+        )
+    else:
+        found[name] = {1: file}
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root, without `..` and with its links as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  # `Path.resolve` follows links
+
+
+def _files(folder: Path) -> list[Path]:
+    # Hidden ones are leftovers of other programs.
+    return [one for one in _inside(folder, Path.is_file) if one.suffix == ".onnx" and not one.name.startswith(".")]
+
+
+def _inside(folder: Path, kind: Callable[[Path], bool]) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if kind(path)]
+    except OSError as error:
+        raise ModelError(f"{folder}: it cannot be looked into: {error.strerror}") from None
+
+
+def open_version(folder: Path) -> StoredVersion:
+    """Read the version in `<models>/<name>/<version>/`, every file checked.
+
+    Raises `ManifestError` for a manifest that is missing or not that of this folder, `ChecksumError` for a file
+    that is missing, leads out of the folder, or is not the one described.
+    """
+    manifest = ModelManifest.parse(_read(folder, MANIFEST_FILE), str(folder / MANIFEST_FILE))
+    # The folder's own name, also where it is a link to another version.
+    place = "/".join(absolute(folder).parts[-2:])
+    if place != f"{manifest.name}/{manifest.version}":
+        claim = f"{manifest.name}/{manifest.version}"
+        raise ManifestError(f"{folder / MANIFEST_FILE}: it describes {claim}, but lies in {place}")
+    for name in (ONNX_FILE, GOLDEN_FILE):
+        if name not in manifest.files:
+            raise ManifestError(f"{folder / MANIFEST_FILE}: files: {name} is missing")
+    contents: dict[str, bytes] = {}
+    for name, entry in manifest.files.items():
+        content = _read(folder, name)
+        digest = hashlib.sha256(content).hexdigest()
+        if (len(content), digest) != (entry.bytes, entry.sha256):
+            actual = f"{len(content)} bytes with SHA-256 {digest[:12]}…"
+            expected = f"{entry.bytes} bytes with {entry.sha256[:12]}…"
+            raise ChecksumError(
+                f"{folder / name}: it has {actual}, but the manifest says {expected}: publish the version again"
+            )
+        if name in (ONNX_FILE, GOLDEN_FILE):
+            contents[name] = content
+    golden = Golden.parse(contents[GOLDEN_FILE], str(folder / GOLDEN_FILE))
+    return StoredVersion(folder, manifest, contents[ONNX_FILE], golden)
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    fault = ManifestError if name == MANIFEST_FILE else ChecksumError
+    # `Path.resolve` raises where links lead in a circle; this leaves them to be found when the file is read.
+    if Path(os.path.realpath(path)).parent != folder.resolve():
+        raise fault(f"{path}: it is a link that leads out of the version's folder")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise fault(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise fault(f"{path}: it cannot be read: {error.strerror}") from None
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and not name.startswith("0")

@@ -1,0 +1,290 @@
+"""Behaviour of service.batching.scheduler."""
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from service.batching.scheduler import Batch, Scheduler
+
+
+@dataclass(eq=False)
+class Job:
+    """A request as the scheduler sees it, with a number by which a test knows it."""
+
+    rows: int
+    key: Hashable = None
+    number: int = 0
+    size: int = 0
+    deadline: float | None = None
+    taken: int = 0
+
+
+def filled(max_batch: int, *jobs: Job, max_queue: int = 1000, max_queue_bytes: int = 1000) -> Scheduler[Job]:
+    """A scheduler with jobs in its queue."""
+    scheduler: Scheduler[Job] = Scheduler(max_batch, max_queue, max_queue_bytes)
+    for job in jobs:
+        assert scheduler.add(job)
+    return scheduler
+
+
+def take(scheduler: Scheduler[Job], now: float = 0.0) -> list[tuple[int, int, int]]:
+    """The next batch as numbers: which job, from which row, to before which."""
+    batch = scheduler.take(now)
+    return [] if batch is None else [(job.number, start, stop) for job, start, stop in batch.slices]
+
+
+class Queue(RuleBasedStateMachine):
+    """A scheduler beside the plainest model of it: a list of jobs, each with the rows that have left."""
+
+    @initialize(max_batch=st.integers(1, 8), max_queue=st.integers(1, 60), max_queue_bytes=st.integers(1, 60))
+    def begin(self, max_batch: int, max_queue: int, max_queue_bytes: int) -> None:
+        """Make an empty scheduler."""
+        self.scheduler: Scheduler[Job] = Scheduler(max_batch, max_queue, max_queue_bytes)
+        self.now = 0.0
+        self.queue: list[Job] = []
+        """The jobs of which rows are in the queue, in the order they came."""
+        self.left: Counter[int] = Counter()
+        """Rows that have left, by job."""
+        self.added = 0
+        self.passed: dict[Hashable, Counter[Hashable]] = {}
+        """For each key that waits, how many batches of each other key it has let pass."""
+
+    def waiting(self, key: Hashable = ...) -> list[Job]:
+        """The jobs in the queue, of one key or of all."""
+        return [job for job in self.queue if key is ... or job.key == key]
+
+    def late(self, job: Job) -> bool:
+        """Whether the job's deadline has passed."""
+        return job.deadline is not None and job.deadline <= self.now
+
+    def drop(self, job: Job) -> None:
+        """Strike a job from the list."""
+        self.queue.remove(job)
+        if not self.waiting(job.key):
+            self.passed.pop(job.key, None)
+
+    @rule(
+        rows=st.integers(1, 5) | st.integers(1, 30),
+        key=st.sampled_from("aabc"),
+        size=st.integers(0, 3) | st.integers(0, 20),
+        time=st.none() | st.integers(-2, 9),
+    )
+    def add(self, rows: int, key: str, size: int, time: int | None) -> None:
+        """A job is refused just where the rows or the bytes that wait would be too many with its own."""
+        scheduler = self.scheduler
+        job = Job(rows, key, self.added, size, None if time is None else self.now + time)
+        self.added += 1
+        fits = scheduler.rows + rows <= scheduler.max_queue and scheduler.bytes + size <= scheduler.max_queue_bytes
+        assert scheduler.add(job) == fits
+        if fits:
+            self.queue.append(job)
+            self.passed.setdefault(key, Counter())
+
+    @precondition(lambda self: self.queue)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        """Whoever waited for a job has gone: its place is free at once, also if that is said twice."""
+        job = data.draw(st.sampled_from(self.queue))
+        self.scheduler.remove(job)
+        self.scheduler.remove(job)
+        self.drop(job)
+
+    @rule(time=st.integers(1, 5))
+    def advance(self, time: int) -> None:
+        """Time passes."""
+        self.now += time
+
+    @rule()
+    def take(self) -> None:
+        """A batch obeys every rule of the policy, and then whatever is late is removed, as its owner does."""
+        computable = [job for job in self.queue if not self.late(job)]
+        batch = self.scheduler.take(self.now)
+        assert (batch is not None) == bool(computable), "work-conserving: a batch wherever it may, and only there"
+        for job in [job for job in self.queue if self.late(job)]:
+            # Of those that the scheduler came across nothing is left to remove.
+            self.scheduler.remove(job)
+            self.drop(job)
+        if batch is not None:
+            self.check(batch)
+
+    def check(self, batch: Batch[Job]) -> None:
+        """The batch's rows are the right ones, and strike them from the list."""
+        scheduler = self.scheduler
+        (key,) = {job.key for job, _, _ in batch.slices}
+        assert batch.rows == sum(stop - start for _, start, stop in batch.slices)
+        assert 0 < batch.rows <= scheduler.max_batch
+        for (job, start, stop), first in zip(batch.slices, self.waiting(key), strict=False):
+            assert job is first, "in the order they came, and none that is late or gone"
+            assert start == self.left[job.number], "no row lost, none twice"
+            assert start < stop <= job.rows
+            if job.rows <= scheduler.max_batch:
+                assert (start, stop) == (0, job.rows), "what fits is not divided"
+            elif stop < job.rows:
+                assert batch.rows == scheduler.max_batch, "what does not fit leaves in full batches"
+        self.passed.pop(key)
+        for others in self.passed.values():
+            others[key] += 1
+            assert others[key] == 1, "no key waits for two batches of another"
+        for job, _, stop in batch.slices:
+            self.left[job.number] = stop
+            if stop == job.rows:
+                self.drop(job)
+        if waiting := self.waiting(key):
+            self.passed[key] = Counter()
+            rest = waiting[0].rows - self.left[waiting[0].number]
+            assert scheduler.max_batch - batch.rows < rest, "no smaller than it needs to be"
+
+    @invariant()
+    def counts(self) -> None:
+        """The rows and bytes that wait are those of the jobs in the list, in all and by key."""
+        if not hasattr(self, "scheduler"):
+            return
+        assert self.scheduler.rows == sum(job.rows - self.left[job.number] for job in self.queue)
+        assert self.scheduler.bytes == sum(job.size for job in self.queue)
+        for key in "abc":
+            own = sum(job.rows - self.left[job.number] for job in self.waiting(key))
+            assert self.scheduler.ahead(key) == own
+
+    def teardown(self) -> None:
+        """Whatever happened, the queue empties, and each row has left once or was let go."""
+        while hasattr(self, "scheduler") and self.queue:
+            self.take()
+        assert not hasattr(self, "scheduler") or self.scheduler.take(self.now) is None
+
+
+Queue.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestQueue = Queue.TestCase
+
+
+def test_an_empty_queue_gives_no_batch() -> None:
+    """Where nothing waits, nothing leaves."""
+    assert filled(4).take(0.0) is None
+
+
+def test_small_requests_share_a_batch() -> None:
+    """Whole requests leave together as long as there is room."""
+    scheduler = filled(4, Job(1, number=0), Job(2, number=1), Job(2, number=2))
+    assert take(scheduler) == [(0, 0, 1), (1, 0, 2)]
+    assert take(scheduler) == [(2, 0, 2)]
+
+
+def test_a_batch_says_how_many_rows_it_has() -> None:
+    """All its slices together."""
+    batch = filled(4, Job(1), Job(9)).take(0.0)
+    assert batch is not None
+    assert batch.rows == 4
+
+
+def test_a_large_request_leaves_in_full_batches() -> None:
+    """It fills what others leave free, and its rest shares a batch with what comes after it."""
+    scheduler = filled(4, Job(1, number=0), Job(9, number=1), Job(1, number=2))
+    assert take(scheduler) == [(0, 0, 1), (1, 0, 3)]
+    assert take(scheduler) == [(1, 3, 7)]
+    assert take(scheduler) == [(1, 7, 9), (2, 0, 1)]
+
+
+def test_keys_take_turns() -> None:
+    """A key with many rows does not keep another waiting."""
+    jobs = [Job(4, "a", 0), Job(4, "a", 1), Job(4, "a", 2), Job(1, "b", 3)]
+    scheduler = filled(4, *jobs)
+    assert [take(scheduler)[0][0] for _ in jobs] == [0, 3, 1, 2]
+
+
+def test_a_large_request_does_not_keep_other_keys_waiting() -> None:
+    """Between two batches of one request another key has its turn."""
+    scheduler = filled(2, Job(4, "a", 0), Job(1, "b", 1))
+    assert [take(scheduler) for _ in range(3)] == [[(0, 0, 2)], [(1, 0, 1)], [(0, 2, 4)]]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_bound_itself_is_allowed(rows: int) -> None:
+    """As many rows as the bound says may wait, and not one more."""
+    scheduler = filled(8, Job(4 - rows), Job(rows), max_queue=4)
+    assert scheduler.rows == 4
+    assert not scheduler.add(Job(1))
+
+
+def test_bytes_are_bounded_apart_from_rows() -> None:
+    """As many bytes as the bound says may wait, however few rows have them; a refused request changes nothing."""
+    scheduler = filled(8, Job(1, size=6), max_queue_bytes=10)
+    assert not scheduler.add(Job(1, size=5))
+    assert (scheduler.rows, scheduler.bytes) == (1, 6)
+    assert scheduler.add(Job(1, size=4))
+
+
+def test_a_divided_request_holds_its_bytes_until_its_last_row_leaves() -> None:
+    """Its payload is one, whatever of it has been computed."""
+    scheduler = filled(2, Job(3, size=6))
+    assert (take(scheduler), scheduler.bytes) == ([(0, 0, 2)], 6)
+    assert (take(scheduler), scheduler.bytes) == ([(0, 2, 3)], 0)
+
+
+def test_removal_frees_the_place_at_once() -> None:
+    """A request in the middle of a full queue that is let go makes room for another, before anything leaves."""
+    first, gone, last = Job(1, number=0, size=1), Job(2, number=1, size=2), Job(1, number=2, size=1)
+    scheduler = filled(8, first, gone, last, max_queue=4, max_queue_bytes=4)
+    new = Job(2, number=3, size=2)
+    assert not scheduler.add(new)
+    scheduler.remove(gone)
+    assert scheduler.add(new)
+    assert take(scheduler) == [(0, 0, 1), (2, 0, 1), (3, 0, 2)]
+
+
+def test_the_rest_of_a_divided_request_is_removed() -> None:
+    """What has left has left, and what has not leaves no more."""
+    large = Job(6, number=0, size=6)
+    scheduler = filled(2, large, Job(1, number=1))
+    take(scheduler)
+    scheduler.remove(large)
+    assert (scheduler.rows, scheduler.bytes) == (1, 0)
+    assert take(scheduler) == [(1, 0, 1)]
+
+
+def test_what_is_not_in_the_queue_is_not_removed() -> None:
+    """A request that has left, one of a key that does not wait and one that was never added leave all as it is."""
+    left, waits = Job(1, "a", 0), Job(1, "a", 1)
+    scheduler = filled(1, left, waits)
+    take(scheduler)
+    for job in (left, Job(1, "a"), Job(1, "b")):
+        scheduler.remove(job)
+    assert scheduler.rows == 1
+
+
+def test_late_rows_do_not_leave() -> None:
+    """From its deadline on a request has no place in a batch, and none in the queue once it is come across."""
+    scheduler = filled(4, Job(1, number=0, deadline=1.0), Job(1, number=1, deadline=1.5), Job(1, number=2))
+    assert take(scheduler, now=1.0) == [(1, 0, 1), (2, 0, 1)]
+    assert scheduler.rows == 0
+
+
+def test_a_queue_of_late_rows_only_gives_no_batch() -> None:
+    """Of no key, and it is empty then."""
+    scheduler = filled(4, *(Job(2, key, deadline=1.0, size=3) for key in "aab"))
+    assert scheduler.take(2.0) is None
+    assert (scheduler.rows, scheduler.bytes) == (0, 0)
+
+
+def test_the_rest_of_a_divided_request_can_be_late() -> None:
+    """Its first rows left in time, the others do not leave."""
+    scheduler = filled(2, Job(6, number=0, deadline=1.0), Job(1, number=1))
+    assert take(scheduler, now=0.0) == [(0, 0, 2)]
+    assert take(scheduler, now=1.0) == [(1, 0, 1)]
+
+
+def test_late_rows_take_no_turn() -> None:
+    """A key of which all is late does not cost another its turn."""
+    scheduler = filled(1, Job(1, "a", 0, deadline=1.0), Job(1, "b", 1))
+    assert take(scheduler, now=1.0) == [(1, 0, 1)]
+
+
+def test_rows_ahead_are_those_of_the_own_key() -> None:
+    """Rows that will be taken before others of the key that come now."""
+    scheduler = filled(2, Job(5, "a"), Job(1, "b"))
+    assert [scheduler.ahead(key) for key in "abc"] == [5, 1, 0]
+    take(scheduler)
+    assert [scheduler.ahead(key) for key in "abc"] == [3, 1, 0]

@@ -1,0 +1,114 @@
+"""Behaviour of service.http.route."""
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.config import Settings
+from service.http.app import create_app
+from service.http.wire import LARGE
+from tests.service.conftest import serving
+
+LINE = "/v1/models/line:predict"
+ROW = {"instances": [[1, 2]]}
+MAX_BODY = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def client(samples: Path) -> Iterator[httpx.Client]:
+    """A client of a server with every sample."""
+    with serving(create_app(Settings(models=samples, max_body=MAX_BODY))) as client:
+        yield client
+
+
+def many(rows: int) -> bytes:
+    """A body with so many rows for `line`."""
+    return json.dumps({"instances": [[index, 0] for index in range(rows)]}).encode()
+
+
+@pytest.mark.parametrize(("coding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize("rows", [1, 5000], ids=["small", "large"])
+def test_a_compressed_body_is_read(coding: str, compress: Any, rows: int, client: httpx.Client) -> None:  # noqa: ANN401  # a function of a library
+    """The answer is that of the body as it was."""
+    reply = client.post(LINE, content=compress(many(rows)), headers={"content-encoding": coding})
+    assert reply.json() == {"predictions": [index / 2 for index in range(rows)]}
+
+
+def test_a_large_compressed_body_is_read(client: httpx.Client) -> None:
+    """One that is expanded aside is answered the same."""
+    # Stored, not shrunk, so that it is large on its way.
+    body = gzip.compress(many(5000).ljust(LARGE + 1), compresslevel=0)
+    assert len(body) > LARGE
+    reply = client.post(LINE, content=body, headers={"content-encoding": "gzip"})
+    assert len(reply.json()["predictions"]) == 5000
+
+
+def test_a_reply_is_compressed_for_a_client_that_takes_it(client: httpx.Client) -> None:
+    """A long one; a short one, or one for another client, goes out as it is."""
+    for rows, accept, coding in ((500, "gzip", "gzip"), (500, "identity", None), (1, "gzip", None)):
+        reply = client.post(LINE, content=many(rows), headers={"accept-encoding": accept})
+        assert reply.headers.get("content-encoding") == coding
+        assert len(reply.json()["predictions"]) == rows
+
+
+def test_the_limit_holds_for_the_expanded_body(client: httpx.Client) -> None:
+    """A small body that expands beyond what may come is refused, and the next request is answered."""
+    bomb = gzip.compress(bytes(MAX_BODY + 1))
+    reply = client.post(LINE, content=bomb, headers={"content-encoding": "gzip"})
+    assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large")
+    assert client.post(LINE, json=ROW).json() == {"predictions": [-2.0]}
+
+
+def test_a_damaged_body_is_counted_by_its_code(client: httpx.Client) -> None:
+    """What no model has seen is in the count of requests that reached none."""
+    client.post(LINE, content=b"plain", headers={"content-encoding": "gzip"})
+    assert 'forwardpass_unrouted_requests_total{code="invalid_compression"} 1.0' in client.get("/metrics").text
+
+
+def test_the_rows_of_a_client_that_has_gone_are_not_computed(samples: Path) -> None:
+    """While it waits behind another request, its place in the queue is given up and it is counted as cancelled."""
+    app = create_app(Settings(models=samples, execution="thread", max_batch=1))
+
+    async def ask(body: dict[str, Any], gone: asyncio.Event | None) -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+        unread = [{"type": "http.request", "body": json.dumps(body).encode()}]
+
+        async def receive() -> dict[str, Any]:
+            if unread:
+                return unread.pop()
+            await (gone or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:  # noqa: ANN401  # an ASGI message
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": LINE, "headers": [], "query_string": b"", "app": app}
+        await app(scope, receive, send)
+        return sent
+
+    async def scene() -> str:
+        async with app.router.lifespan_context(app):
+            gone = asyncio.Event()
+            # As many rows as keep the model's thread at work until the other request is there and gone.
+            first = asyncio.ensure_future(ask({"instances": [[1, 2]] * 4000}, None))
+            second = asyncio.ensure_future(ask(ROW, gone))
+            await asyncio.sleep(0)
+            gone.set()
+            assert await second == []
+            answered = await first
+            assert answered[0]["status"] == 200
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as reader:
+            return (await reader.get("/metrics")).text
+
+    page = asyncio.run(scene())
+    labels = 'model="line",outcome="cancelled",protocol="v1",version="1"'
+    assert f"forwardpass_requests_total{{{labels}}} 1.0" in page
+    assert 'forwardpass_batch_rows_sum{model="line",version="1"} 4000.0' in page

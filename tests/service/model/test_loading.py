@@ -1,0 +1,51 @@
+"""Behaviour of service.model.loading."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.errors import ChecksumError, GoldenError, GraphError, ModelError, SettingsError
+from service.manifest import Golden
+from service.model.loading import load
+from tests.service.conftest import SAMPLES, damage, golden_of, graph_of, manifest_of, publish, save, write_version
+
+
+def test_a_published_version_comes_with_its_golden_rows(tmp_path: Path) -> None:
+    """They are proven, and there is nothing more to say of it."""
+    loaded = load(publish(tmp_path, "line", 7), "line")
+    assert (loaded.manifest.name, loaded.manifest.version, loaded.notes) == ("line", 7, ())
+    assert loaded.golden == golden_of("line")
+    assert loaded.rows is not None
+    assert loaded.runtime.run((np.array([[1, 2]], np.float32),))[0].tolist() == [[-2.0]]
+
+
+def test_an_onnx_file_comes_with_what_it_says_of_itself(tmp_path: Path) -> None:
+    """Under the name that it is given, with what is to be known of it."""
+    loaded = load(save(tmp_path, "any name.onnx", "fixed"), "other")
+    assert (loaded.manifest.name, loaded.manifest.version, loaded.manifest.max_batch) == ("other", 1, 1)
+    assert (loaded.golden, loaded.rows) == (None, None)
+    assert "one row at a time" in loaded.notes[0]
+
+
+def test_what_is_wrong_is_told_as_it_is(tmp_path: Path) -> None:
+    """Files that are not those of the manifest, answers that are not those recorded, a graph that is none."""
+    folder = publish(tmp_path, "line")
+    damage(folder)
+    with pytest.raises(ChecksumError):
+        load(folder, "line")
+    wrong = Golden(inputs={"score": [[0.0]]}, outputs={"probability": [[0.75]]})
+    files = {"model.onnx": graph_of(SAMPLES["vote"]), "golden.json": wrong.render()}
+    with pytest.raises(GoldenError, match=r"model\.onnx: output 'probability' of golden row 0 is 0\.5"):
+        load(write_version(tmp_path, manifest_of("vote", SAMPLES["vote"]), files), "vote")
+    (tmp_path / "garbage.onnx").write_bytes(b"garbage")
+    with pytest.raises(GraphError, match=r"garbage\.onnx: onnxruntime cannot load the graph"):
+        load(tmp_path / "garbage.onnx", "garbage")
+    with pytest.raises(ModelError, match="gone"):
+        load(tmp_path / "gone", "gone")
+
+
+def test_a_missing_provider_is_a_settings_error(tmp_path: Path) -> None:
+    """It is no model's fault."""
+    with pytest.raises(SettingsError, match="CUDAExecutionProvider"):
+        load(publish(tmp_path, "line"), "line", provider="cuda")
