@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 Protocol = Literal["v1", "v2"]
 
+LARGE = 1 << 18
+"""From so many bytes on, reading a body or writing one takes milliseconds, which belong on another thread."""
+
 Request = InferRequest | Inputs | Contexts
 """A valid request, as the codec of its protocol and model decodes it."""
 
@@ -52,39 +55,60 @@ class Reply(NamedTuple):
     error: ForwardpassError | None = None
 
 
+class Read(NamedTuple):
+    """A call whose body has been read: the request in it, or what is wrong with it."""
+
+    model: ServedModel
+    protocol: Protocol
+    content: Request | Exception
+    began: float
+    """When its reading began, on the clock `perf_counter`."""
+    seconds: float
+
+
 class Pending:
     """A valid request whose rows are in the queue; `future` is done when they are computed."""
 
     __slots__ = ("_began", "_model", "_protocol", "_request", "future")
 
-    def __init__(
-        self,
-        model: ServedModel,
-        protocol: Protocol,
-        request: Request,
-        future: "Future[Any]",
-        began: float,
-    ) -> None:
-        self._model = model
-        self._protocol: Protocol = protocol
+    def __init__(self, read: Read, request: Request, future: "Future[Any]") -> None:
+        self._model = read.model
+        self._protocol: Protocol = read.protocol
+        self._began = read.began
         self._request = request
-        self._began = began
         self.future = future
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the outputs, which must be there, are so many that their encoding had better not hold anybody up."""
+        if self.future.exception() is not None:
+            return False
+        groups = self.future.result() if isinstance(self._request, Contexts) else (self.future.result(),)
+        size: int = sum(output.nbytes for outputs in groups for output in outputs)
+        return size >= LARGE
+
+    def encode(self) -> "Encoded":
+        """The reply's content, once `future` is done; on any thread."""
+        began = perf_counter()
+        try:
+            reply = _encode(self._model, self._request, self.future.result())
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
+            return Encoded(error, 0.0)
+        return Encoded(reply, perf_counter() - began)
+
+    def end(self, encoded: "Encoded") -> Reply:
+        """The reply, counted; to be called once."""
+        stats = self._model.stats
+        if isinstance(encoded.content, Exception):
+            return _failure(stats, self._protocol, self._began, encoded.content)
+        stats.encode.observe(encoded.seconds)
+        stats.duration.observe(perf_counter() - self._began)
+        stats.end(self._protocol, "ok")
+        return encoded.content
 
     def finish(self) -> Reply:
         """The reply, once `future` is done; to be called once."""
-        stats = self._model.stats
-        try:
-            outputs = self.future.result()
-            computed = perf_counter()
-            reply = _encode(self._model, self._request, outputs)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
-            return _failure(stats, self._protocol, self._began, error)
-        ended = perf_counter()
-        stats.encode.observe(ended - computed)
-        stats.duration.observe(ended - self._began)
-        stats.end(self._protocol, "ok")
-        return reply
+        return self.end(self.encode())
 
     def abandon(self) -> None:
         """Let go of a request that nobody waits for any more; instead of `finish`."""
@@ -94,32 +118,57 @@ class Pending:
         self._model.stats.end(self._protocol, "cancelled")
 
 
+class Encoded(NamedTuple):
+    """What a reply will be, and how long it took to write."""
+
+    content: Reply | Exception
+    seconds: float
+
+
 class Predictor:
-    """Answers prediction requests with the models of a catalog."""
+    """Answers prediction requests with the models of a catalog.
+
+    Whatever is wrong with a request, a model or the server is a reply too: nothing is raised. Reading a call and
+    encoding a reply may be done on any thread, which is for large ones; all else belongs to the event loop.
+    """
 
     def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
         self._catalog = catalog
         self._metrics = metrics
 
     def begin(self, call: Call) -> Reply | Pending:
-        """Decode a request and queue its rows; a reply at once where it cannot be.
+        """Read a call and queue its rows; a reply at once where that cannot be."""
+        return self.queue(self.read(call))
 
-        Whatever is wrong with the request, the model or the server is a reply too: nothing is raised.
-        """
+    def read(self, call: Call) -> Read | ForwardpassError:
+        """Decode a call; the error where there is no such model."""
         began = perf_counter()
         try:
             model = self._catalog.find(call.model, call.version)
         except ForwardpassError as error:
-            self._metrics.unrouted[error.code] += 1
-            return Reply(error=error.forget())
-        model.stats.in_flight += 1
+            return error
+        content: Request | Exception
         try:
-            request = _decode(model, call)
-            model.stats.decode.observe(perf_counter() - began)
-            future = _submit(model, request, began)
+            content = _decode(model, call)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
-            return _failure(model.stats, call.protocol, began, error)
-        return Pending(model, call.protocol, request, future, began)
+            content = error
+        return Read(model, call.protocol, content, began, perf_counter() - began)
+
+    def queue(self, read: Read | ForwardpassError) -> Reply | Pending:
+        """Queue the rows of a call that was read; a reply at once where that cannot be."""
+        if isinstance(read, ForwardpassError):
+            self._metrics.unrouted[read.code] += 1
+            return Reply(error=read.forget())
+        stats, content = read.model.stats, read.content
+        stats.in_flight += 1
+        if isinstance(content, Exception):
+            return _failure(stats, read.protocol, read.began, content)
+        stats.decode.observe(read.seconds)
+        try:
+            future = _submit(read.model, content, read.began)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is a reply
+            return _failure(stats, read.protocol, read.began, error)
+        return Pending(read, content, future)
 
 
 def _decode(model: ServedModel, call: Call) -> Request:

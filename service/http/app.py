@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.catalog import Catalog, IndexEntry
 from service.config import Settings
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     def openapi() -> dict[str, Any]:
         return document(app, [(model.manifest, model.golden) for model in catalog.served], settings.max_queue)
 
+    app.add_middleware(HeadAsGet)
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to make the document
     return app
 
@@ -82,6 +84,19 @@ _PREDICTION_PATHS: dict[str, Protocol] = {
     "/v2/models/{model}/infer": "v2",
     "/v2/models/{model}/versions/{version}/infer": "v2",
 }
+
+
+class HeadAsGet:
+    """What answers GET answers HEAD: uvicorn leaves out the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
 
 
 def _add_server_routes(app: FastAPI, catalog: Catalog, metrics: Metrics) -> None:

@@ -11,7 +11,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.errors import ForwardpassError, HeadTooLargeError, MalformedError, MethodError, SlowError
-from service.http.wire import LARGE, Response, write_error
+from service.http.wire import Response, write_error
+from service.predict import LARGE
 
 _UPGRADING = {b"upgrade", b"connection", b"http2-settings"}
 _TICK = 0.5
@@ -73,6 +74,8 @@ class Guard(HttpToolsProtocol):
         self._broken = False
         """Whether nothing more is read, since it could not be understood or took too long."""
         self._watch: TimerHandle | None = None
+        self._served: Any = None
+        """The cycle whose turn it is: replies go out in the order of the requests."""
 
     # What the transport calls
 
@@ -83,10 +86,15 @@ class Guard(HttpToolsProtocol):
         self._watch = self.loop.call_later(_TICK, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Look no more."""
+        """Look no more, and tell whoever is at work that the client has gone."""
         if self._watch is not None:
             self._watch.cancel()
         super().connection_lost(exc)
+        # uvicorn tells it to the last request of the connection, which is another one where they come in a row.
+        if self._served is not None and not self._served.response_complete:
+            self._served.disconnected = True
+            self._served.message_event.set()
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; a request that is whole is begun from within."""
@@ -145,6 +153,10 @@ class Guard(HttpToolsProtocol):
             self._stage = Stage.REPLY
 
     # What uvicorn calls
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401  # uvicorn's
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Go on with the next request; as uvicorn does, without a timer for each reply."""

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from service.errors import DrainingError, RequestError, TooLargeError
+from service.errors import DrainingError, RequestError
 from service.http.guard import Guard, Limits
-from service.http.wire import JSON_LENGTH_HEADER, LARGE, Response, parse_json_length, write, write_error
+from service.http.wire import JSON_LENGTH_HEADER, Response, parse_json_length, write, write_error
 from service.metrics import Metrics
-from service.predict import Call, Pending, Predictor, Protocol, Reply
+from service.predict import LARGE, Call, Encoded, Pending, Predictor, Protocol, Reply
 
 _NAME = rb"([A-Za-z0-9_.-]+)"
 _PATH = re.compile(
@@ -54,7 +54,6 @@ class Exchange:
         "accept_encoding",
         "chunks",
         "disconnected",
-        "expects",
         "json_length",
         "keep_alive",
         "lane",
@@ -62,24 +61,20 @@ class Exchange:
         "pending",
         "refusal",
         "response_complete",
-        "size",
         "target",
     )
 
     message_event = _Silent
 
-    def __init__(self, lane: "Lane", target: Target, *, keep_alive: bool, expects: bool) -> None:
+    def __init__(self, lane: "Lane", target: Target, *, keep_alive: bool) -> None:
         self.lane = lane
         self.target = target
         self.keep_alive = keep_alive
-        self.expects = expects
-        """Whether the client waits for a word before it sends the body."""
         self.accept_encoding: str | None = None
         self.json_length: str | None = None
         self.refusal: Response | None = None
         """What is known to be the answer before its turn."""
         self.chunks: list[bytes] = []
-        self.size = 0
         self.more_body = True
         self.pending: Pending | None = None
         self.disconnected = False
@@ -87,9 +82,19 @@ class Exchange:
 
     def computed(self, _: "Future[Any]") -> None:
         """Reply, now that the outputs or an error are there; unless nobody waits any more."""
-        if self.pending is not None:
-            pending, self.pending = self.pending, None
+        pending = self.pending
+        if pending is None:
+            return
+        if pending.is_large:
+            self.lane.loop.run_in_executor(None, pending.encode).add_done_callback(self._encoded)
+        else:
+            self.pending = None
             self.lane.reply(self, pending.finish())
+
+    def _encoded(self, made: "Future[Encoded]") -> None:
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            self.lane.reply(self, pending.end(made.result()))
 
     def abandon(self) -> None:
         """Let go of the rows of a client that is gone."""
@@ -107,7 +112,8 @@ class Exchange:
 class Lane(Guard):
     """One connection, of which a POST to a prediction's path is answered by `predictor` once its body is there.
 
-    Everything else goes to the application, and so does a body that is compressed.
+    Everything else goes to the application; so does a prediction whose body is large, compressed, of no announced
+    length or yet to be asked for.
     """
 
     def __init__(  # noqa: PLR0913  # uvicorn's own four, then ours
@@ -124,6 +130,8 @@ class Lane(Guard):
         super().__init__(config, server_state, app_state, _loop, limits=limits)
         self._predictor = predictor
         self._metrics = metrics
+        self._small = min(LARGE, limits.body + 1)
+        """How long a body has to be, not to be answered here."""
         self._running: Exchange | None = None
         """The exchange whose turn it is: replies go out in the order of the requests."""
         self._held: Exchange | None = None
@@ -138,7 +146,6 @@ class Lane(Guard):
             self._running.abandon()
             self.tasks.discard(self._running)
         self._running = self._held = None
-        self.pipeline.clear()
 
     def resume_writing(self) -> None:
         """Go on with the exchange that was held."""
@@ -150,14 +157,10 @@ class Lane(Guard):
     def on_body(self, body: bytes) -> None:
         """Keep a part of a prediction's body."""
         exchange = self.cycle
-        if self._broken or not isinstance(exchange, Exchange):
-            super().on_body(body)
-        elif not exchange.response_complete and exchange.refusal is None:
+        if isinstance(exchange, Exchange):
             exchange.chunks.append(body)
-            exchange.size += len(body)
-            if exchange.size > self._limits.body:
-                exchange.chunks.clear()
-                self._answer(exchange, self._body_too_large())
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Predict, where it is a prediction's turn."""
@@ -205,33 +208,32 @@ class Lane(Guard):
             self._start(exchange)
 
     def _exchange(self, target: Target) -> Exchange | None:
-        """The exchange that these headers begin; None where the body is compressed, which the application undoes."""
-        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        exchange = Exchange(self, target, keep_alive=keep_alive, expects=self.expect_100_continue)
+        """The exchange that these headers begin; None where the application has to see to it."""
+        length = LARGE
+        exchange = Exchange(
+            self, target, keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        )
         for name, value in self.headers:
-            if name == b"accept-encoding":
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"accept-encoding":
                 exchange.accept_encoding = value.decode("latin-1")
-            elif name == b"content-length":
-                if int(value) > self._limits.body:
-                    exchange.refusal = self._body_too_large()
             elif name == _JSON_LENGTH:
                 # Of a header that came twice both are told, which is no length.
                 before = "" if exchange.json_length is None else f"{exchange.json_length},"
                 exchange.json_length = before + value.decode("latin-1")
             elif name == b"content-encoding":
                 return None
-        return exchange
+        return None if length >= self._small or self.expect_100_continue else exchange
 
     def _start(self, exchange: Exchange) -> None:
         """Begin with an exchange, now that all replies before it are sent."""
         self._running = exchange
-        self.tasks.add(exchange)
+        self.tasks.add(exchange)  # type: ignore[arg-type]  # in the place of a task
         if exchange.refusal is not None:
             self._answer(exchange, exchange.refusal)
         elif not exchange.more_body:
             self._predict(exchange)
-        elif exchange.expects:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _predict(self, exchange: Exchange) -> None:
         if self.flow.write_paused:
@@ -269,6 +271,3 @@ class Lane(Guard):
             self._answer(self.cycle, response)
         else:
             super()._end(response)
-
-    def _body_too_large(self) -> Response:
-        return write_error(TooLargeError(f"the body has more than the {self._limits.body} bytes that the server takes"))

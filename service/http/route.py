@@ -10,9 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from service.errors import DrainingError, RequestError, TooLargeError
-from service.http.wire import JSON_LENGTH_HEADER, LARGE, Response, expand, parse_json_length, write, write_error
+from service.http.wire import JSON_LENGTH_HEADER, Response, expand, parse_json_length, write, write_error
 from service.metrics import Metrics
-from service.predict import Call, Pending, Predictor, Protocol, Reply
+from service.predict import LARGE, Call, Pending, Predictor, Protocol, Reply
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,26 +58,28 @@ class PredictionRoute:
         json_length = parse_json_length(",".join(lengths)) if lengths else None
         body = await read_body(request, self._max_body)
         if coding := request.headers.get("content-encoding"):
-            body = await _aside(body, expand, body, coding, self._max_body)
+            body = await _aside(len(body), expand, body, coding, self._max_body)
         path = request.path_params
-        reply = await self._reply(Call(self._protocol, path["model"], path.get("version"), body, json_length), receive)
-        return await _aside(reply.body, write, reply, request.headers.get("accept-encoding"))
-
-    async def _reply(self, call: Call, receive: Receive) -> Reply:
-        begun = self._predictor.begin(call)
-        if isinstance(begun, Reply):
-            return begun
-        try:
-            await _wait(begun, receive)
-        except BaseException:
-            begun.abandon()
-            raise
-        return begun.finish()
+        call = Call(self._protocol, path["model"], path.get("version"), body, json_length)
+        begun = self._predictor.queue(await _aside(len(body), self._predictor.read, call))
+        reply = begun if isinstance(begun, Reply) else await _finish(begun, receive)
+        return await _aside(len(reply.body), write, reply, request.headers.get("accept-encoding"))
 
 
-async def _aside(body: bytes, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """What the function gives; where the body that it codes is large, computed on another thread."""
-    if len(body) < LARGE:
+async def _finish(pending: Pending, receive: Receive) -> Reply:
+    """The reply, once the rows are computed; raises `ClientDisconnect` where nobody waits for it any more."""
+    try:
+        await _wait(pending, receive)
+        encoded = await _aside(LARGE if pending.is_large else 0, pending.encode)
+    except BaseException:
+        pending.abandon()
+        raise
+    return pending.end(encoded)
+
+
+async def _aside(size: int, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What the function gives; where it is about so many bytes, computed on another thread."""
+    if size < LARGE:
         return function(*arguments, **named)
     return await asyncio.to_thread(function, *arguments, **named)
 

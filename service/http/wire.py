@@ -26,8 +26,6 @@ JSON_LENGTH_HEADER = "inference-header-content-length"
 
 SMALLEST_COMPRESSED = 1024
 """A reply of fewer bytes goes out as it is, whatever the client accepts: it would hardly shrink."""
-LARGE = 1 << 18
-"""From so many bytes on, compressing or expanding a body takes milliseconds, which belong on another thread."""
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _GZIP, _ZLIB = 31, 15

@@ -27,10 +27,10 @@ ROW = {"instances": [[1, 2]]}
 TENSOR = {"inputs": [{"name": "point", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
 
 
-@pytest.fixture(scope="module")
-def client(samples: Path) -> Iterator[httpx.Client]:
-    """A client of a server with every sample."""
-    with serving(create_app(Settings(models=samples, max_body=MAX_BODY))) as client:
+@pytest.fixture(scope="module", params=["on", "off"])
+def client(samples: Path, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """A client of a server with every sample, whose predictions take the short way or not."""
+    with serving(create_app(Settings(models=samples, max_body=MAX_BODY, lane=request.param))) as client:
         yield client
 
 

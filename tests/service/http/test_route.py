@@ -13,7 +13,7 @@ import pytest
 
 from service.config import Settings
 from service.http.app import create_app
-from service.http.wire import LARGE
+from service.predict import LARGE
 from tests.service.conftest import serving
 
 LINE = "/v1/models/line:predict"
@@ -21,10 +21,10 @@ ROW = {"instances": [[1, 2]]}
 MAX_BODY = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def client(samples: Path) -> Iterator[httpx.Client]:
-    """A client of a server with every sample."""
-    with serving(create_app(Settings(models=samples, max_body=MAX_BODY))) as client:
+@pytest.fixture(scope="module", params=["on", "off"])
+def client(samples: Path, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """A client of a server with every sample, whose predictions take the short way or not."""
+    with serving(create_app(Settings(models=samples, max_body=MAX_BODY, lane=request.param))) as client:
         yield client
 
 

@@ -127,6 +127,7 @@ LONG = json.dumps({"predictions": [0.5] * 1000}).encode()
         ("gzip;q=0, *", "deflate"),
         ("br, GZIP;Q=0.1", "gzip"),
         ("identity, gzip;q=0.5", None),
+        ("gzip, identity", "gzip"),
         ("gzip;q=0", None),
         ("gzip;q=much", None),
         ("br", None),

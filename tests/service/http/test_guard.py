@@ -1,0 +1,189 @@
+"""Behaviour of service.http.guard."""
+
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+import pytest
+
+from service.config import Settings
+from service.http.app import create_app
+from tests.service.conftest import serving
+
+BODY = b'{"instances": [[1, 2]]}'
+PREDICT = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n" % len(BODY)
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: server\r\n"
+WHOLE = PREDICT + b"\r\n" + BODY
+MAX_HEAD = 2048
+
+Talk = Callable[..., "BinaryIO"]
+
+
+@pytest.fixture(scope="module", params=["on", "off"])
+def client(samples: Path, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """A client of an impatient server, whose predictions take the short way or not."""
+    settings = Settings(
+        models=samples, lane=request.param, max_head=MAX_HEAD, head_seconds=0.2, body_seconds=0.3, idle_seconds=0.4
+    )
+    with serving(create_app(settings)) as client:
+        yield client
+
+
+@pytest.fixture
+def talk(client: httpx.Client) -> Iterator[Talk]:
+    """Send pieces of bytes over a connection of their own; what comes back is read from the stream."""
+    opened: list[socket.socket] = []
+
+    def send(*pieces: bytes) -> BinaryIO:
+        connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
+        opened.append(connection)
+        for piece in pieces:
+            connection.sendall(piece)
+        return connection.makefile("rb")
+
+    yield send
+    for connection in opened:
+        connection.close()
+
+
+def reply(stream: BinaryIO) -> tuple[int, dict[str, str], bytes]:
+    """The next reply of a connection: its status, headers and body."""
+    status, *lines = [line.decode().strip() for line in iter(stream.readline, b"\r\n")]
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return int(status.split()[1]), headers, stream.read(int(headers["content-length"]))
+
+
+def refusal(stream: BinaryIO, status: int, code: str) -> None:
+    """The next reply is an error of our form, and the connection ends behind it."""
+    actual, headers, body = reply(stream)
+    assert (actual, json.loads(body)["code"], headers["connection"]) == (status, code, "close")
+    assert headers["content-type"] == "application/json"
+    assert stream.read() == b""
+
+
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nHost", b"G", PREDICT], ids=["line", "letter", "prediction"])
+def test_a_head_that_does_not_end_is_refused(start: bytes, talk: Talk) -> None:
+    """A client has its time for the head, whatever it asks for."""
+    refusal(talk(start), 408, "too_slow")
+
+
+@pytest.mark.parametrize("head", [PREDICT, b"POST /v2/repository/index HTTP/1.1\r\nHost: s\r\nContent-Length: 9\r\n"])
+def test_a_body_that_does_not_end_is_refused(head: bytes, talk: Talk) -> None:
+    """A client has its time for the body, wherever it is to go."""
+    refusal(talk(head + b"\r\n{"), 408, "too_slow")
+
+
+def test_a_connection_without_a_request_is_closed(talk: Talk) -> None:
+    """Nothing is said to who has not begun."""
+    assert talk().read() == b""
+
+
+def test_an_idle_connection_is_closed(talk: Talk) -> None:
+    """After a reply there is a time for the next request, and then an end without a word."""
+    stream = talk(WHOLE)
+    assert reply(stream)[0] == 200
+    assert stream.read() == b""
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 100])
+@pytest.mark.parametrize("head", [PREDICT, LIVE], ids=["prediction", "health"])
+def test_a_head_that_is_too_large_is_refused(head: bytes, pieces: int, talk: Talk) -> None:
+    """Whether it comes at once or bit by bit."""
+    whole = head + b"X-Filler: " + b"x" * MAX_HEAD + b"\r\n\r\n"
+    size = len(whole) // pieces + 1
+    try:
+        stream = talk(*(whole[start : start + size] for start in range(0, len(whole), size)))
+    except (BrokenPipeError, ConnectionResetError):
+        return  # refused before it was all sent
+    refusal(stream, 431, "head_too_large")
+
+
+@pytest.mark.parametrize("head", [PREDICT, LIVE], ids=["prediction", "health"])
+def test_a_large_head_is_read(head: bytes, talk: Talk) -> None:
+    """As large as may be, also beside a body."""
+    filler = MAX_HEAD - len(head) - 60
+    body = BODY if head is PREDICT else b""
+    assert reply(talk(head + b"X-Filler: " + b"x" * filler + b"\r\n\r\n" + body))[0] == 200
+
+
+@pytest.mark.parametrize("nonsense", [b"\x16\x03\x01\x02\x00\x01", b"HELLO\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"])
+def test_what_is_no_http_is_refused(nonsense: bytes, talk: Talk) -> None:
+    """In the form of every other error."""
+    refusal(talk(nonsense), 400, "malformed_http")
+
+
+@pytest.mark.parametrize("nonsense", [b"HELLO\r\n\r\n", b"GET / HTTP/1.1\r\nno header\r\n\r\n"])
+def test_what_was_asked_before_nonsense_is_answered(nonsense: bytes, talk: Talk) -> None:
+    """A reply that is due is sent, and the connection ends behind it."""
+    stream = talk(WHOLE + WHOLE + nonsense)
+    assert [reply(stream)[0] for _ in range(2)] == [200, 200]
+    rest = stream.read()
+    assert rest == b"" or b"malformed_http" in rest
+
+
+def test_requests_in_a_row_are_answered_in_order(talk: Talk) -> None:
+    """Predictions and all else, whichever of them takes longer."""
+    bodies = [b'{"instances": [[%d, 0]]}' % number for number in range(20)]
+    head = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n\r\n"
+    stream = talk(b"".join(head % len(body) + body + LIVE + b"\r\n" for body in bodies))
+    for number in range(20):
+        assert json.loads(reply(stream)[2]) == {"predictions": [number / 2]}
+        assert json.loads(reply(stream)[2]) == {"live": True}
+
+
+def test_a_request_may_come_byte_by_byte(talk: Talk) -> None:
+    """Wherever it is divided, it is the same request."""
+    stream = talk(*(WHOLE[place : place + 1] for place in range(len(WHOLE))))
+    assert json.loads(reply(stream)[2]) == {"predictions": [-2.0]}
+
+
+@pytest.mark.parametrize("wish", [b"h2c", b"websocket", b"TLS/1.0"])
+def test_a_wish_for_another_protocol_is_passed_over(wish: bytes, talk: Talk) -> None:
+    """A server need not grant it, and the body is read all the same; so is the next request."""
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAMAAABkAAQ\r\n\r\n" % wish
+    stream = talk(PREDICT + upgrade + BODY + WHOLE)
+    for _ in range(2):
+        assert json.loads(reply(stream)[2]) == {"predictions": [-2.0]}
+
+
+def test_this_server_is_no_proxy(talk: Talk) -> None:
+    """CONNECT asks for a tunnel, which there is none."""
+    refusal(talk(b"CONNECT server:443 HTTP/1.1\r\nHost: server:443\r\n\r\n"), 405, "method_not_allowed")
+
+
+def test_a_client_may_ask_whether_to_send_the_body(talk: Talk) -> None:
+    """It is told to go on before it does."""
+    stream = talk(PREDICT + b"Expect: 100-continue\r\n\r\n")
+    assert stream.readline() == b"HTTP/1.1 100 Continue\r\n"
+
+
+def test_an_old_client_is_answered_once(talk: Talk) -> None:
+    """HTTP/1.0 has one request a connection."""
+    stream = talk(WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    status, headers, body = reply(stream)
+    assert (status, headers["connection"], json.loads(body)) == (200, "close", {"predictions": [-2.0]})
+    assert stream.read() == b""
+
+
+def test_a_client_that_wants_the_connection_closed_has_it_closed(talk: Talk) -> None:
+    """The reply says so too."""
+    stream = talk(PREDICT + b"Connection: close\r\n\r\n" + BODY)
+    assert reply(stream)[1]["connection"] == "close"
+    assert stream.read() == b""
+
+
+def test_clients_that_go_away_leave_no_trace(
+    client: httpx.Client, talk: Talk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the middle of a head, of a body, of many requests in a row: the others are answered, the log is silent."""
+    with caplog.at_level(logging.WARNING):
+        for pieces in ((PREDICT,), (PREDICT + b"\r\n{",), (WHOLE * 50,), ((LIVE + b"\r\n") * 50,)):
+            talk(*pieces).close()
+        with httpx.Client(base_url=client.base_url) as other:
+            for _ in range(20):
+                assert other.get("/v2/health/live").status_code == 200
+    assert not [message for message in caplog.messages if "no HTTP/1.1" not in message]
