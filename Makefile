@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench-startup bench-exactness train docs lock verify format clean
+.PHONY: help serve test bench bench-startup bench-exactness train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -14,8 +14,10 @@ KSERVE = .venv-kserve
 help:
 	@echo "make serve          serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
 	@echo "make test           lint, type-check and run every test"
+	@echo "make bench          measure what a prediction costs over HTTP, beside an empty application"
+	@echo "make bench          measure what a prediction costs over HTTP, beside an empty application"
 	@echo "make bench-startup  measure how long the server takes to be ready"
-	@echo "make bench-exactness send a million random requests through the batcher and check each answer to the last bit"
+	@echo "make bench-exactness  check the answers to a million random requests to the last bit"
 	@echo "make train          train every tutorial model again and publish it into models/"
 	@echo "make verify         train every model again and compare with what is published"
 	@echo "make lock           write the lock files anew from pyproject.toml"
@@ -31,6 +33,14 @@ test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
 	$(TESTS)/bin/pytest
+
+bench: $(SERVICE)/installed
+	command -v wrk || apt-get install --yes wrk
+	$(SERVICE)/bin/python -m benchmarks.serving
+
+bench: $(SERVICE)/installed
+	command -v wrk || apt-get install --yes wrk
+	$(SERVICE)/bin/python -m benchmarks.serving
 
 bench-startup: $(SERVICE)/installed
 	$(SERVICE)/bin/python -m benchmarks.startup

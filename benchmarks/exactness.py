@@ -30,6 +30,9 @@ ROW_BYTES = 60
 """Bytes that may wait for each row that may: fewer than some rows have."""
 CHEAP_ROWS = 8
 """A batch of fewer rows is predicted to be cheap enough for the event loop."""
+MIXES = ([0.6, 0.3, 0.08, 0.02], [0.6, 0.3, 0.08, 0.02], [0.6, 0.2, 0.0, 0.2])
+"""In a round, how many requests have one row, up to 8, 64 and `LARGEST`: mostly one in fifty is anything up to that,
+sometimes one in five."""
 DRAINED = 0.2
 """The part of the rounds in which the drain begins in the middle."""
 
@@ -107,6 +110,10 @@ class Tally:
     rows: int = 0
     runs: int = 0
     failed_runs: int = 0
+    mixed_runs: int = 0
+    """Runs with rows of a request that fits into one batch and of one that does not."""
+    divided: int = 0
+    """Requests that were answered and left in several batches."""
 
     @property
     def requests(self) -> int:
@@ -171,8 +178,7 @@ def rounds(generator: np.random.Generator, tested: Sequence[Subject], requests: 
 
 
 def _round(generator: np.random.Generator, tested: Sequence[Subject], size: int) -> Round:
-    # Most requests are small; one in fifty is anything up to the largest.
-    bounds = generator.choice([1, 8, 64, LARGEST], size, p=[0.6, 0.3, 0.08, 0.02])
+    bounds = generator.choice([1, 8, 64, LARGEST], size, p=MIXES[generator.integers(len(MIXES))])
     rows = generator.integers(1, bounds, endpoint=True)
     which = generator.integers(0, len(tested), size)
     within = generator.choice([np.nan, 60.0, 0.01, 0.001, -0.001], size, p=[0.8, 0.05, 0.05, 0.05, 0.05])
@@ -207,22 +213,35 @@ class _Lane:
         self.subject = subject
         self.settings = settings
         self._tally = tally
+        self.accepted: list[tuple[Sent, asyncio.Future[Arrays]]] = []
         self.batcher: Batcher[Sent, Arrays] = Batcher(
             self._run,
             join,
             ModelStats(),
             asyncio.get_running_loop(),
-            cost=lambda rows: 0.0 if rows < CHEAP_ROWS else INLINE_SECONDS,
+            cost=lambda rows, _: 0.0 if rows < CHEAP_ROWS else INLINE_SECONDS,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
             max_queue_bytes=ROW_BYTES * settings.max_queue,
             inline=settings.inline,
         )
 
+    def divided(self, ask: Ask) -> bool:
+        """Whether the request does not fit into one batch."""
+        return len(ask.rows) > self.settings.max_batch
+
+    def beside(self, ask: Ask) -> int:
+        """The most rows that may wait and have a part in the room that the request needs."""
+        kind = self.divided(ask)
+        return sum(
+            len(sent.ask.rows) for sent, future in self.accepted if not future.done() and self.divided(sent.ask) == kind
+        )
+
     def _run(self, parts: Sequence[tuple[Sent, int, int]]) -> list[Arrays]:
         self._tally.runs += 1
         for sent, _, _ in parts:
             sent.runs += 1
+        self._tally.mixed_runs += len({self.divided(sent.ask) for sent, _, _ in parts}) > 1
         slices = [(sent.arrays, start, stop) for sent, start, stop in parts]
         try:
             return split(self.subject.runtime.run_batch(stack(slices)), slices)
@@ -239,7 +258,6 @@ async def play(tested: Sequence[Subject], settings: Round, tally: Tally) -> None
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     lanes = [_Lane(subject, settings, tally) for subject in tested]
-    accepted: list[tuple[_Lane, Sent, asyncio.Future[Arrays]]] = []
     later: list[asyncio.Future[Arrays]] = []
     closing: list[asyncio.Task[None]] = []
     for index, ask in enumerate(settings.asks):
@@ -251,7 +269,7 @@ async def play(tested: Sequence[Subject], settings: Round, tally: Tally) -> None
         tally.rows += len(ask.rows)
         future = _submit(lane, sent, tally, draining=bool(closing))
         if future is not None:
-            accepted.append((lane, sent, future))
+            lane.accepted.append((sent, future))
             if ask.fate == "cancel":
                 future.cancel()
             elif ask.fate == "cancel later":
@@ -264,9 +282,11 @@ async def play(tested: Sequence[Subject], settings: Round, tally: Tally) -> None
     await asyncio.gather(*closing, *(lane.batcher.close() for lane in lanes))
     # The callbacks of the futures run in a turn of their own.
     await asyncio.sleep(0)
-    for lane, sent, future in accepted:
-        tally.ends[_check(lane.subject, sent, future, inline=settings.inline is True)] += 1
     for lane in lanes:
+        for sent, future in lane.accepted:
+            end = _check(lane.subject, sent, future, inline=settings.inline is True)
+            tally.ends[end] += 1
+            tally.divided += end == "answered" and lane.divided(sent.ask)
         _require((lane.batcher.waiting_rows, lane.batcher.waiting_bytes) == (0, 0), "something waits after the drain")
     _require(not complaints, f"the event loop complains: {complaints}")
 
@@ -286,13 +306,13 @@ def _submit(lane: _Lane, sent: Sent, tally: Tally, *, draining: bool) -> asyncio
     """Queue a request; None where it is refused, with a reason."""
     batcher, rows = lane.batcher, len(sent.ask.rows)
     size = sum(array.nbytes for array in sent.arrays)
-    waiting = (batcher.waiting_rows, batcher.waiting_bytes)
+    waiting = batcher.waiting_bytes
     try:
         future = batcher.submit(sent, rows, sent.ask.shape, size=size, deadline=sent.deadline)
     except ForwardpassError as error:
         if isinstance(error, QueueFullError):
             most = lane.settings.max_queue
-            full = waiting[0] + rows > most or waiting[1] + size > ROW_BYTES * most
+            full = lane.beside(sent.ask) + rows > most or waiting + size > ROW_BYTES * most
             _require(full, "refused though it had room")
         elif isinstance(error, DeadlineError):
             _require(sent.deadline is not None, "a deadline of none")
@@ -301,6 +321,8 @@ def _submit(lane: _Lane, sent: Sent, tally: Tally, *, draining: bool) -> asyncio
         tally.ends[f"refused: {error.code}"] += 1
         return None
     _require(not draining, "accepted while it drains")
+    within = batcher.waiting_rows <= 2 * lane.settings.max_queue
+    _require(within and batcher.waiting_bytes <= ROW_BYTES * lane.settings.max_queue, "more waits than may")
     _require(sent.ask.within is None or sent.ask.within > 0, "accepted after its deadline")
 
     def note(_: asyncio.Future[Arrays]) -> None:
@@ -367,7 +389,10 @@ def main() -> None:
     print(f"{tally.requests:,} requests with {tally.rows:,} rows in {seconds:.0f} s ended as they must:")
     for end, count in tally.ends.most_common():
         print(f"{count:>12,}  {end}")
-    print(f"{tally.runs:,} runs of a model, of which {tally.failed_runs:,} failed")
+    print(f"{tally.divided:,} of those answered left in several batches")
+    print(
+        f"{tally.runs:,} runs of a model, of which {tally.failed_runs:,} failed; {tally.mixed_runs:,} had rows of both"
+    )
 
 
 if __name__ == "__main__":
