@@ -15,7 +15,6 @@ help:
 	@echo "make serve          serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
 	@echo "make test           lint, type-check and run every test"
 	@echo "make bench          measure what a prediction costs over HTTP, beside an empty application"
-	@echo "make bench          measure what a prediction costs over HTTP, beside an empty application"
 	@echo "make bench-startup  measure how long the server takes to be ready"
 	@echo "make bench-exactness  check the answers to a million random requests to the last bit"
 	@echo "make train          train every tutorial model again and publish it into models/"
@@ -33,10 +32,6 @@ test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
 	$(TESTS)/bin/pytest
-
-bench: $(SERVICE)/installed
-	command -v wrk || apt-get install --yes wrk
-	$(SERVICE)/bin/python -m benchmarks.serving
 
 bench: $(SERVICE)/installed
 	command -v wrk || apt-get install --yes wrk

@@ -53,6 +53,8 @@ class ServedModel:
     stats: ModelStats
     notes: tuple[str, ...] = ()
     """What is to be known of how it is served."""
+    obstacle: str = ""
+    """What keeps it from taking rows, as a sentence; empty where it takes them."""
     refuses: Ranges | None = None
     """The ranges outside of which values are refused, where the operator says so."""
 
@@ -165,8 +167,11 @@ class Catalog:
     def _load(self, name: str, version: str, place: Path, loop: asyncio.AbstractEventLoop) -> ServedModel:
         settings = self._settings
         loaded = load(place, name, provider=settings.provider, threads=settings.threads)
-        decided = plan(loaded, settings.max_batch, settings.dependent_rows)
-        manifest, notes = loaded.manifest, loaded.notes + decided.notes
+        decided = plan(loaded, settings.max_batch, settings.dependent_rows, settings.max_queue)
+        manifest, notes = decided.manifest, loaded.notes + decided.notes
+        obstacle = ""
+        if manifest.batching == "none":
+            obstacle = notes[0] if notes else "its manifest says so: each request is a run by itself"
         ranges = Ranges.of(manifest)
         if name in self._refusing and ranges is None and settings.refuse_outside != "all":
             notes += ("it knows no ranges that training saw, so it refuses no value outside them",)
@@ -179,7 +184,7 @@ class Catalog:
             max_batch=decided.max_batch,
             max_queue=settings.max_queue,
             max_queue_bytes=settings.max_queue_bytes,
-            cost=decided.curve.seconds,
+            cost=decided.seconds,
             inline=_INLINE[settings.execution],
         )
         stats.queue_rows = lambda: batcher.waiting_rows
@@ -188,12 +193,24 @@ class Catalog:
         seconds = decided.curve.seconds(decided.max_batch)
         logger.info("%s version %s is ready: %d rows in %.0f µs", name, version, decided.max_batch, seconds * 1e6)
         # No request may have more rows than may wait: so none is refused for ever.
-        infer = InferCodec(manifest, settings.max_queue)
+        max_rows = min(settings.max_queue, decided.max_request or settings.max_queue)
         rows = None
         if manifest.batching == "rows":
-            rows = (WordsCodec if manifest.kind == "next_word" else RowsCodec)(manifest, settings.max_queue)
-        refuses = ranges if name in self._refusing else None
-        return ServedModel(manifest, loaded.golden, decided, infer, rows, batcher, stats, notes, refuses)
+            rows = (WordsCodec if manifest.kind == "next_word" else RowsCodec)(
+                manifest, max_rows, max_reply=settings.max_reply
+            )
+        return ServedModel(
+            manifest,
+            loaded.golden,
+            decided,
+            InferCodec(manifest, max_rows, max_reply=settings.max_reply),
+            rows,
+            batcher,
+            stats,
+            notes,
+            obstacle,
+            ranges if name in self._refusing else None,
+        )
 
 
 def _refusing(setting: str, names: Sequence[str]) -> set[str]:

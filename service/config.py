@@ -18,6 +18,9 @@ from service.errors import SettingsError
 PREFIX = "FORWARDPASS_"
 FILE_VARIABLE = f"{PREFIX}CONFIG"
 
+GROWTH = 8
+"""How many times as many bytes as its body a request may have: two of JSON, `1,`, are a number of eight and more."""
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -42,7 +45,9 @@ class Settings(BaseSettings):
         256, description="Most rows of one batch; fewer where larger ones compute no more rows a second."
     )
     max_queue: Annotated[int, Field(ge=1, le=2**20)] = Field(
-        8192, description="Most rows that wait for one model, and most rows of one request."
+        8192,
+        description="Most rows of one request; and most rows that wait for one model, of requests that fit into one "
+        "batch and again of larger ones.",
     )
     max_queue_bytes: Annotated[int, Field(ge=1, le=2**40)] = Field(
         256 * 1024 * 1024, description="Most bytes that wait for one model."
@@ -50,16 +55,19 @@ class Settings(BaseSettings):
     max_body: Annotated[int, Field(ge=1, le=2**31)] = Field(
         16 * 1024 * 1024, description="Most bytes of a request's body."
     )
+    max_reply: Annotated[int, Field(ge=1, le=2**40)] = Field(
+        64 * 1024 * 1024, description="Most bytes of a reply, as far as they are known before it is computed."
+    )
     max_head: Annotated[int, Field(ge=1024, le=2**20)] = Field(
         65536, description="Most bytes of a request's line and headers."
     )
-    head_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+    head_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         10, description="Seconds that a request's line and headers may take to come."
     )
-    body_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+    body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         60, description="Seconds that a request's body may take to come."
     )
-    idle_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+    idle_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         75, description="Seconds that a connection may stay open between two requests."
     )
     lane: Literal["on", "off"] = Field(
@@ -67,8 +75,9 @@ class Settings(BaseSettings):
     )
     dependent_rows: Literal["alone", "request", "mixed"] = Field(
         "alone",
-        description="What is computed together in a model of which a batch changes the answers: no two rows, the "
-        "rows of one request, or any.",
+        description="What is computed together in a model of which a batch changes the answers, or may do so: no two "
+        "rows (where an ONNX file has no manifest, it takes each request whole instead), the rows of one request, "
+        "or any.",
     )
     refuse_outside: str = Field(
         "none",
@@ -104,13 +113,20 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     if file and not os.path.isfile(file):  # noqa: PTH113  # false, not an error, for a name that is too long
         raise SettingsError(f"{FILE_VARIABLE} names {file}, which is no file")
     try:
-        return Settings(**(flags or {}))
+        settings = Settings(**(flags or {}))
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(fault) for fault in error.errors())) from None
     except ValueError as error:
         raise SettingsError(f"{file} is no TOML: {error}") from None
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
+    least = GROWTH * settings.max_body
+    if settings.max_queue_bytes < least:
+        raise SettingsError(
+            f"max_queue_bytes ({_names('max_queue_bytes')}) is {settings.max_queue_bytes}: expected at least {least}, "
+            f"{GROWTH} times max_body, for a body may become so much in memory, and would be refused for ever"
+        )
+    return settings
 
 
 def unknown_variables() -> list[str]:
@@ -123,5 +139,8 @@ def _sentence(fault: Mapping[str, Any]) -> str:
     name = str(fault["loc"][0]) if fault["loc"] else "settings"
     if fault["type"] == "extra_forbidden":
         return f"{name} is no setting: the settings are {', '.join(Settings.model_fields)}"
-    where = f"variable {PREFIX}{name.upper()}, flag --{name.replace('_', '-')}"
-    return f"{name} ({where}) is {fault['input']!r}: {fault['msg']}"
+    return f"{name} ({_names(name)}) is {fault['input']!r}: {fault['msg']}"
+
+
+def _names(setting: str) -> str:
+    return f"variable {PREFIX}{setting.upper()}, flag --{setting.replace('_', '-')}"

@@ -246,6 +246,12 @@ class RangeError(RequestError):
     code = "out_of_range"
 
 
+class ReplyTooLargeError(RequestError):
+    """The reply would be larger than the server sends."""
+
+    code = "reply_too_large"
+
+
 class UnavailableError(ForwardpassError):
     """The server cannot answer now; the same request may succeed after `retry_after` seconds."""
 

@@ -8,7 +8,7 @@ from service.errors import ForwardpassError
 from service.manifest import VARIABLE, ModelManifest, TensorSpec
 from service.model.loading import load
 from service.model.plan import DependentRows, Plan, plan
-from service.model.store import find_models
+from service.model.store import find_models, printable
 
 _NAMES_SHOWN = 6
 
@@ -35,13 +35,13 @@ def inspect(path: Path, *, max_batch: int = 256, dependent_rows: DependentRows =
 def _inspect(place: Path, name: str, version: int, max_batch: int, dependent_rows: DependentRows) -> Finding:
     title = f"{name} version {version}"
     if place.is_file():
-        title = f"{place.name}, an ONNX file without a manifest, served as {title}"
+        title = f"{printable(Path(place.name))}, an ONNX file without a manifest, served as {title}"
     try:
         loaded = load(place, name)
         decided = plan(loaded, max_batch, dependent_rows)
     except ForwardpassError as error:
         return Finding(f"{title}\n  NOT SOUND  {error.message}", sound=False)
-    manifest = loaded.manifest
+    manifest = decided.manifest
     lines = [title, *_tensors(manifest), *_origin(manifest), f"  batches    {_batches(manifest, decided)}"]
     lines += [f"  note       {note}" for note in loaded.notes + decided.notes]
     if loaded.rows is None:
@@ -57,9 +57,9 @@ def _inspect(place: Path, name: str, version: int, max_batch: int, dependent_row
 def _batches(manifest: ModelManifest, decided: Plan) -> str:
     if manifest.batching == "none":
         return "none: each request is a run by itself"
-    if decided.max_batch == 1:
-        return "of one row"
-    return f"up to {decided.max_batch} rows, of {'any requests' if decided.shared else 'one request'}"
+    if decided.max_request is not None:
+        return "all rows of one request"
+    return "of one row" if decided.max_batch == 1 else f"up to {decided.max_batch} rows, of any requests"
 
 
 def _tensors(manifest: ModelManifest) -> Iterator[str]:

@@ -176,7 +176,7 @@ def _decode(model: ServedModel, call: Call) -> Request:
         request: Request = model.infer.decode(call.body, call.json_length)
     elif model.rows is None:
         raise UnsupportedError(
-            f"{call.model} has no batch dimension, so it takes no rows: ask it by version 2, "
+            f"{call.model} takes no rows, since {model.obstacle}: ask it by version 2, "
             f"POST /v2/models/{call.model}/infer"
         )
     else:

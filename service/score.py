@@ -1,6 +1,7 @@
 """Batch scoring: a CSV file of rows in, one of predictions out, by the same rules and runtime as the service."""
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,9 +61,12 @@ def score(  # noqa: PLR0913  # a model, two files, and how to run
     `ComputeError` where onnxruntime fails.
     """
     loaded = _load(models, model, provider, threads)
-    manifest, runtime = loaded.manifest, loaded.runtime
+    decided = plan(loaded, max_batch, dependent_rows)
+    manifest, runtime, max_batch = decided.manifest, loaded.runtime, decided.max_batch
+    if manifest.batching == "none":
+        why = "".join(f": {note}" for note in (loaded.notes + decided.notes)[:1])
+        raise ScoreError(f"{manifest.name} takes requests whole, not rows, so it cannot score the rows of a file{why}")
     columns = _columns(manifest)
-    max_batch = plan(loaded, max_batch, dependent_rows).max_batch
     blocks = _read(source, columns)
     rows = 0
     with _whole_file(target, overwrite=overwrite) as part:
@@ -98,8 +102,6 @@ def _load(models: Path, model: str, provider: str, threads: int) -> Loaded:
 
 def _columns(manifest: ModelManifest) -> list[Column]:
     """The columns that hold one row of all inputs, in the order in which their elements stand in the row."""
-    if manifest.batching == "none":
-        raise ScoreError(f"{manifest.name} takes requests whole, not rows, so it cannot score the rows of a file")
     for spec in (*manifest.inputs, *manifest.outputs):
         if spec.datatype == "BF16":
             raise ScoreError(f"{manifest.name}: {spec.name!r} is BF16, which no column can hold")
@@ -186,14 +188,15 @@ def _cast(texts: pa.Array, datatype: pa.DataType) -> Array | None:
 
 def _first_fault(block: pa.RecordBatch, columns: list[Column], before: int) -> ScoreError:
     """The error of the first cell, in reading order, that is no element of its tensor; each column has one."""
-    faults = (
-        (index, column)
-        for index in range(block.num_rows)
-        for column in columns
-        if _elements(block[column.name].slice(index, 1), column.spec) is None
-    )
-    index, column = next(faults)
+    faults = [_rows_before_fault(block[column.name], column.spec) for column in columns]
+    index = min(faults)
+    column = columns[faults.index(index)]
     return _cell_error(before + index + 1, column, block[column.name][index].as_py())
+
+
+def _rows_before_fault(texts: pa.Array, spec: TensorSpec) -> int:
+    """How many cells of a column come before the first that is no element of the tensor."""
+    return bisect_left(range(len(texts)), 1, key=lambda last: int(_elements(texts.slice(0, last + 1), spec) is None))
 
 
 def _cell_error(row: int, column: Column, text: str) -> ScoreError:

@@ -36,6 +36,9 @@ def test_every_request_of_random_traffic_ends_as_it_must() -> None:
     assert tally.ends["answered"] > REQUESTS / 2
     for end in ("cancelled", "late", "failed", "refused: queue_full", "refused: draining"):
         assert tally.ends[end] > REQUESTS / 1000, end
+    # So were large requests beside small ones.
+    assert tally.divided > REQUESTS / 100
+    assert tally.mixed_runs > REQUESTS / 1000
 
 
 ASKS = st.builds(

@@ -35,12 +35,12 @@ KNOWN = ("/v1/models/line:predict", V1_BODY, b'{"predictions":[-2.0]}')
 CODES = {error.code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "code")}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The zoo, served with the default settings."""
+@pytest.fixture(scope="module", params=["on", "off"])
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The zoo, served with the default settings; predictions take the short way or not."""
     root = tmp_path_factory.mktemp("zoo")
     publish_zoo(root)
-    with running("--models", str(root)) as server:
+    with running("--models", str(root), "--lane", request.param) as server:
         yield server
 
 

@@ -13,8 +13,9 @@ import pytest
 import tritonclient.http
 from onnx import TensorProto, helper
 
+from service.model.runtime import Runtime
 from tests.server import ROOT, Server, running
-from tests.service.conftest import Sample, graph_of, save, tensor
+from tests.service.conftest import ODD, Sample, graph_of, save, tensor
 
 HALVES = Sample(
     inputs=(tensor("given", "BF16", 2),),
@@ -83,6 +84,13 @@ def test_a_graph_without_rows_answers_in_its_own_shapes(server: Server) -> None:
     assert infer(server, "whole", square=("FP32", square))["trace"].tolist() == [4.0, 6.0]
 
 
+def test_rows_that_depend_on_each_other_are_answered_as_the_graph_does(server: Server) -> None:
+    """Each request as it came, whoever else asks."""
+    rows = np.array([[0.1, 0.25, -0.7, 0.33], [10, -20, 30, 5]], np.float32)
+    expected = Runtime(graph_of(ODD["quantised"]), "graph").run((rows,))[0]
+    assert infer(server, "quantised", signal=("FP32", rows))["filtered"].tobytes() == expected.tobytes()
+
+
 def test_the_server_is_ready_and_says_how_each_is_served(server: Server) -> None:
     """What is to be known of a model stands in the index and in the log."""
     assert httpx.get(f"{server.url}/v2/health/ready").status_code == httpx.codes.OK
@@ -90,7 +98,8 @@ def test_the_server_is_ready_and_says_how_each_is_served(server: Server) -> None
     assert index["pair"] == index["echo"] == ""
     assert "one row at a time" in index["fixed"]
     assert "each request is a run by itself" in index["whole"]
-    assert "each row is computed by itself" in index["quantised"]
+    assert "a row's answer depends on the batch" in index["quantised"]
+    assert "each request is a run by itself" in index["quantised"]
     log = "".join(server.log)
     for name in ("fixed", "whole", "quantised"):
         assert f"{name} version 1: {index[name]}" in log

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -73,8 +72,8 @@ _Batch = Batch[_Request[P, R]]
 class Batcher(Generic[P, R]):
     """One model's queue, and the place where its batches run, one at a time; made and used on `loop`.
 
-    `run` computes a batch. `join` makes one result of those of a request that left in several batches. The queue
-    holds at most `max_queue` rows and `max_queue_bytes` bytes.
+    `run` computes a batch. `join` makes one result of those of a request that left in several batches. What leaves
+    when, and how much may wait, is the `Scheduler`'s.
 
     A batch runs on the event loop, in a turn of its own, or on the model's own thread, which then takes its next
     batches by itself, the moment it is free, until none wait. `inline` says where; None lets each batch run on the
@@ -104,10 +103,7 @@ class Batcher(Generic[P, R]):
         self._loop = loop
         self._cost = cost
         self._scheduler: Scheduler[_Request[P, R]] = Scheduler(max_batch, max_queue, max_queue_bytes)
-        if inline is None:
-            self._inline_rows = bisect_left(range(1, max_batch + 1), INLINE_SECONDS, key=cost)
-        else:
-            self._inline_rows = max_batch if inline else 0
+        self._inline = inline
         self._lock = Lock()
         """Guards the scheduler, and the end of the thread's work."""
         self._busy = False
@@ -199,9 +195,10 @@ class Batcher(Generic[P, R]):
             batch = self._scheduler.take(began)
         if batch is None:
             return
-        if batch.rows > self._inline_rows and self._ensure_thread():
+        inline = self._cost(batch.rows, batch.key) < INLINE_SECONDS if self._inline is None else self._inline
+        if not inline and self._ensure_thread():
             self._busy = True
-            self._free_at = began + self._cost(batch.rows)
+            self._free_at = began + self._cost(batch.rows, batch.key)
             self._handover.put(batch)
             return
         self._settle(batch, self._compute(batch), began, perf_counter())
@@ -243,7 +240,7 @@ class Batcher(Generic[P, R]):
             now = perf_counter()
             batch = self._scheduler.take(now)
             self._busy = batch is not None
-            self._free_at = 0.0 if batch is None else now + self._cost(batch.rows)
+            self._free_at = 0.0 if batch is None else now + self._cost(batch.rows, batch.key)
         return batch
 
     def _compute(self, batch: _Batch[P, R]) -> "Sequence[R | ForwardpassError]":

@@ -5,6 +5,7 @@ any more, and `take` when the model is free, and says what time it is. It is wor
 that may still be computed, `take` gives a batch.
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -30,28 +31,50 @@ Slice = tuple[W, int, int]
 
 
 class Batch(NamedTuple, Generic[W]):
-    """Rows that leave together, in order."""
+    """Rows of one key that leave together, in order."""
 
     slices: list[Slice[W]]
     rows: int
 
+    @property
+    def key(self) -> Hashable:
+        """The key of all of them."""
+        return self.slices[0][0].key
+
 
 class _Line(Generic[W]):
-    """The requests of one key that wait, in the order they came, and the rows of theirs that do."""
+    """The requests of one key that wait."""
 
-    __slots__ = ("rows", "works")
+    __slots__ = ("divided", "divided_first", "rows", "whole")
 
     def __init__(self) -> None:
         # A dict, because it keeps the order and lets one in the middle go at once.
-        self.works: dict[W, None] = {}
+        self.whole: dict[W, None] = {}
+        """Those that fit into one batch, in the order they came."""
         self.rows = 0
+        """The rows of those."""
+        self.divided: OrderedDict[W, None] = OrderedDict()
+        """Those that do not, in the order of their turns."""
+        self.divided_first = False
+        """Whether the next batch begins with one of these, where one waits."""
 
 
 class Scheduler(Generic[W]):
-    """A queue of requests, bounded in rows and in bytes, that leaves in batches of at most `max_batch` rows.
+    """A queue of requests that leaves in batches of at most `max_batch` rows.
 
-    Only requests with equal keys share a batch. Keys take turns; requests of one key leave in the order they
-    came. A request that fits into one batch is never divided; a larger one leaves in full batches.
+    Only requests with equal keys share a batch, and keys take turns. Of one key, the requests that fit into one
+    batch leave whole and in the order they came. A larger one is divided. Where both wait, every second batch of the
+    key begins with the whole ones and every second with a divided one, and what room these leave is for the others:
+    no batch has room left while rows of a divided request of its key wait. Divided requests take turns: the one that
+    a batch begins with goes behind the others.
+
+    So nobody waits for ever. Where r rows of whole requests wait, the last of these requests leaves
+    with batch number 2 * (2 * (r - 1) // (max_batch + 1) + 1) of their key at the latest; without divided ones that
+    would be half as many. A divided request of b batches has left with batch number 2 * b * n of its key at the
+    latest, where no more than n divided ones, itself included, wait at a time.
+
+    At most `max_queue` rows of whole requests wait, and as many of divided ones: neither kind takes the other's room.
+    Together they hold at most `max_queue_bytes` bytes.
     """
 
     def __init__(self, max_batch: int, max_queue: int, max_queue_bytes: int) -> None:
@@ -60,6 +83,8 @@ class Scheduler(Generic[W]):
         self.max_queue_bytes = max_queue_bytes
         self.rows = 0
         """Rows that wait."""
+        self.divided_rows = 0
+        """Those of them that are of divided requests."""
         self.bytes = 0
         """Bytes of the requests of which rows wait."""
         # No line is ever empty.
@@ -67,28 +92,38 @@ class Scheduler(Generic[W]):
 
     def add(self, work: W) -> bool:
         """Queue the request; False, with nothing changed, where the queue has no room for it."""
-        rows, size = self.rows + work.rows, self.bytes + work.size
-        if rows > self.max_queue or size > self.max_queue_bytes:
+        rows, size = work.rows, self.bytes + work.size
+        if self.beside(work) + rows > self.max_queue or size > self.max_queue_bytes:
             return False
-        self.rows, self.bytes = rows, size
+        self.rows += rows
+        self.bytes = size
         line = self._lines.get(work.key)
         if line is None:
             line = self._lines[work.key] = _Line()
-        line.works[work] = None
-        line.rows += work.rows
+        if rows > self.max_batch:
+            line.divided[work] = None
+            self.divided_rows += rows
+        else:
+            line.whole[work] = None
+            line.rows += rows
         return True
 
     def remove(self, work: W) -> None:
         """Free the place of a request, whose rows will not leave; nothing where none of them wait."""
         line = self._lines.get(work.key)
-        if line is None or work not in line.works:
+        if line is None:
             return
-        del line.works[work]
-        left = work.rows - work.taken
-        line.rows -= left
-        self.rows -= left
+        if work in line.whole:
+            del line.whole[work]
+            line.rows -= work.rows
+        elif work in line.divided:
+            del line.divided[work]
+            self.divided_rows -= work.rows - work.taken
+        else:
+            return
+        self.rows -= work.rows - work.taken
         self.bytes -= work.size
-        if not line.works:
+        if not line.whole and not line.divided:
             del self._lines[work.key]
 
     def take(self, now: float) -> Batch[W] | None:
@@ -100,53 +135,90 @@ class Scheduler(Generic[W]):
             key = next(iter(self._lines))
             line = self._lines.pop(key)
             batch = self._fill(line, now)
-            if line.works:
+            if line.whole or line.divided:
                 # Behind the others: no key waits for more than one batch of each other key.
                 self._lines[key] = line
             if batch.slices:
                 return batch
         return None
 
-    def ahead(self, key: Hashable) -> int:
-        """The rows of this key that leave before any which come now."""
-        line = self._lines.get(key)
-        return 0 if line is None else line.rows
+    def beside(self, work: W) -> int:
+        """The rows that wait and count, as this request's would, towards the same `max_queue`."""
+        return self.divided_rows if work.rows > self.max_batch else self.rows - self.divided_rows
+
+    def ahead(self, work: W) -> int:
+        """The rows of its key that are certain to leave before this request or with it, if it comes now."""
+        line = self._lines.get(work.key)
+        return 0 if line is None or work.rows > self.max_batch else line.rows
 
     def _fill(self, line: _Line[W], now: float) -> Batch[W]:
         """Take the first rows of a line, and all that is too late before them."""
         slices: list[Slice[W]] = []
+        if not line.divided:
+            room = self._take_whole(line, slices, self.max_batch, now)
+        elif line.divided_first:
+            room = self._take_divided(line, slices, self.max_batch, now)
+            room = self._take_whole(line, slices, room, now)
+        else:
+            room = self._take_whole(line, slices, self.max_batch, now)
+            room = self._take_divided(line, slices, room, now)
+        if slices:
+            first = slices[0][0]
+            line.divided_first = first.rows <= self.max_batch
+            if first in line.divided:
+                line.divided.move_to_end(first)
+        return Batch(slices, self.max_batch - room)
+
+    def _take_whole(self, line: _Line[W], slices: list[Slice[W]], room: int, now: float) -> int:
+        """Fill so many rows of a batch with whole requests, in order, up to one that does not fit; what room is left.
+
+        It forgets those that are too late before that.
+        """
         ended: list[W] = []
-        room, late, size = self.max_batch, 0, 0
-        for work in line.works:
-            start, stop = work.taken, work.rows
-            left = stop - start
+        before, late, size = room, 0, 0
+        for work in line.whole:
+            rows = work.rows
             if work.deadline is not None and work.deadline <= now:
-                late += left
-            elif left <= room:
-                slices.append((work, start, stop))
-                work.taken = stop
-                room -= left
+                late += rows
+            elif rows <= room:
+                slices.append((work, 0, rows))
+                work.taken = rows
+                room -= rows
             else:
-                if left > self.max_batch:
-                    work.taken = start + room
-                    slices.append((work, start, work.taken))
-                    room = 0
                 break
             ended.append(work)
             size += work.size
-            if not room:
-                break
-        self._forget(line, ended)
-        rows = self.max_batch - room
-        line.rows -= rows + late
-        self.rows -= rows + late
+        if len(ended) == len(line.whole):
+            line.whole = {}
+        else:
+            for work in ended:
+                del line.whole[work]
+        gone = before - room + late
+        line.rows -= gone
+        self.rows -= gone
         self.bytes -= size
-        return Batch(slices, rows)
+        return room
 
-    @staticmethod
-    def _forget(line: _Line[W], ended: list[W]) -> None:
-        if len(ended) == len(line.works):
-            line.works = {}
-            return
-        for work in ended:
-            del line.works[work]
+    def _take_divided(self, line: _Line[W], slices: list[Slice[W]], room: int, now: float) -> int:
+        """Fill so many rows of a batch with divided requests, in the order of their turns; what room is left.
+
+        It forgets those that have ended, or are too late.
+        """
+        while room and line.divided:
+            work = next(iter(line.divided))
+            start = work.taken
+            gone = work.rows - start
+            if work.deadline is None or work.deadline > now:
+                gone = min(gone, room)
+                work.taken = start + gone
+                slices.append((work, start, work.taken))
+                room -= gone
+                ended = work.taken == work.rows
+            else:
+                ended = True
+            self.rows -= gone
+            self.divided_rows -= gone
+            if ended:
+                del line.divided[work]
+                self.bytes -= work.size
+        return room

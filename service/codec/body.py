@@ -19,6 +19,12 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _PLACE = re.compile(r" - at `(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.?(?P<key>[^.\[\]]+)|\[(?P<index>\d+)\]")
+_LONE_SURROGATE = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F][0-9a-fA-F]{2}).)*+"
+    rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}",
+    re.DOTALL,
+)
+"""Matches a text up to half a character that stands alone: whatever else it holds is passed over."""
 _MISMATCH = re.compile(r"Expected `(?P<expected>.*)`, got `(?P<got>.*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
@@ -38,6 +44,10 @@ def read(decoder: msgspec.json.Decoder[T], text: bytes | memoryview, pointer: st
         if bytes(memoryview(text)[:3]) == _BYTE_ORDER_MARK:
             got = "text behind a byte order mark (EF BB BF)"
             raise JsonError.at(pointer, expected="JSON from its first byte on", got=got) from None
+        if _LONE_SURROGATE.match(text):
+            # Told otherwise as cut off or malformed, whatever follows it.
+            expected = r"JSON whose \ud800 to \udfff stand in pairs, each pair one character"
+            raise JsonError.at(pointer, expected=expected, got="text with one of them alone") from None
         raise JsonError.at(pointer, expected="JSON", got=f"{len(text)} bytes that are not: {error}") from None
     except RecursionError:
         raise JsonError.at(pointer, expected="JSON of moderate depth", got="nested too deeply") from None

@@ -11,7 +11,8 @@ import msgspec
 from service.codec import tensors, texts
 from service.codec.body import LARGE, count_values, nested_lists, read_anything
 from service.codec.envelope import Input
-from service.codec.tensors import Array
+from service.codec.tensors import Array, RowPacker
+from service.codec.words import LONGEST_CONTEXT, MOST_WORDS
 from service.errors import (
     MAX_FAULTS,
     BinaryError,
@@ -34,7 +35,14 @@ class InputReader:
     def __init__(self, spec: TensorSpec, max_rows: int | None) -> None:
         self.spec = spec
         self._max_rows = max_rows
+        self._most_elements = {"BYTES": texts.MOST_TEXTS}.get(spec.datatype)
+        if spec.vocabulary is not None:
+            self._most_elements = MOST_WORDS
         self._fixed_tail = None if VARIABLE in spec.shape[1:] else list(spec.shape[1:])
+        self._most_common_rows = max_rows or 0
+        if self._fixed_tail is not None and self._most_elements is not None:
+            self._most_common_rows = min(self._most_common_rows, self._most_elements // math.prod(self._fixed_tail))
+        self._packer = RowPacker.of(spec) if max_rows is not None else None
         element = tensors.element_type(spec.datatype)
         self._flat: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[element])  # type: ignore[valid-type]  # a type made of data
         self._nested: msgspec.json.Decoder[Any] = msgspec.json.Decoder(nested_lists(element, len(spec.shape)))
@@ -81,7 +89,9 @@ class InputReader:
             return texts.from_one(blob, [abs(length) for length in shape], "")
         width = fixed * tensors.DTYPES[spec.datatype].itemsize
         count, rest = divmod(len(blob), width)
-        most = 1 if not open_axes else self._max_rows if open_axes == [0] else None
+        most = self._most(open_axes[0]) if open_axes else 1
+        if self._most_elements is not None and most is not None:
+            most = max(min(most, self._most_elements // fixed), 1)
         if rest or not 1 <= count <= (count if most is None else most):
             times = "" if most == 1 else " times 1 or more" if most is None else f" times 1 to {most}"
             raise BinaryError.at("", expected=f"{width} bytes{times}, a tensor alone", got=f"{len(blob)} bytes")
@@ -91,7 +101,7 @@ class InputReader:
 
     def _has_common_shape(self, shape: list[int]) -> bool:
         """Whether this is rows of a fixed shape: most requests are, and all others are looked at in `_faults`."""
-        return self._max_rows is not None and shape[1:] == self._fixed_tail and 1 <= shape[0] <= self._max_rows
+        return shape[1:] == self._fixed_tail and bool(shape) and 1 <= shape[0] <= self._most_common_rows
 
     def _faults(self, given: Input, pointer: str) -> Iterator[RequestError]:
         """What is wrong with an input before its elements are looked at."""
@@ -114,8 +124,9 @@ class InputReader:
             expected = f"{len(wanted_shape)} dimensions {list(wanted_shape)}"
             yield ShapeError.at(pointer, expected=expected, got=f"{len(shape)} dimensions")
             return
+        sound = True
         for axis, (wanted, got) in enumerate(zip(wanted_shape, shape, strict=True)):
-            most = self._max_rows if axis == 0 else None
+            most = self._most(axis)
             if wanted != VARIABLE:
                 fits, expected = got == wanted, str(wanted)
             elif most is None:
@@ -123,7 +134,18 @@ class InputReader:
             else:
                 fits, expected = 1 <= got <= most, f"1 to {most}"
             if not fits:
+                sound = False
                 yield ShapeError.at(f"{pointer}/{axis}", expected=expected, got=str(got))
+        if sound and self._most_elements is not None and math.prod(shape) > self._most_elements:
+            what = "texts" if self.spec.vocabulary is None else "words"
+            expected = f"that of {self._most_elements} {what} or fewer"
+            yield ShapeError.at(pointer, expected=expected, got=f"{list(shape)}, which is {math.prod(shape)}")
+
+    def _most(self, axis: int) -> int | None:
+        """The most that a variable dimension counts; None where any number will do."""
+        if axis == 0 and self._max_rows is not None:
+            return self._max_rows
+        return None if self.spec.vocabulary is None else LONGEST_CONTEXT
 
     def _from_json(self, text: msgspec.Raw, shape: tuple[int, ...], pointer: str) -> Array:
         """The tensor that stands as JSON, flat or nested; a scalar as a list of one or as it is."""
@@ -139,7 +161,11 @@ class InputReader:
         if len(octets) > LARGE and count_values(bytes(octets)) > _layout_cost(layout):
             raise ShapeError.at(pointer, expected=f"data of {math.prod(shape)} elements", got="far more than that")
         try:
-            array = tensors.from_lists(spec, decoder.decode(text), layout)
+            values = decoder.decode(text)
+            if shape[:1] == (1,) and self._packer is not None and not nested:
+                array = self._packer.pack(values)
+            else:
+                array = tensors.from_lists(spec, values, layout)
         except (msgspec.DecodeError, UnicodeDecodeError):
             array = None
         if array is None:

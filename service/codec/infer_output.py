@@ -1,6 +1,8 @@
 """What the reply to an infer request shall hold, and the classes that stand in it for numbers."""
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -8,9 +10,13 @@ import numpy as np
 
 from service.codec import tensors
 from service.codec.envelope import Envelope, Output
+from service.codec.ranking import largest_columns
 from service.codec.tensors import Array
-from service.errors import RequestError, TensorError, UnsupportedError
+from service.errors import MAX_FAULTS, RequestError, ShapeError, TensorError, UnsupportedError, merge
 from service.manifest import ModelManifest, TensorSpec
+
+MOST_CLASSES = 1 << 16
+"""Classes of all rows of a reply, each of which is a text of its own."""
 
 
 class Wanted(NamedTuple):
@@ -34,13 +40,27 @@ class OutputReader:
         self._binary_only = [spec.name for spec in manifest.outputs if spec.datatype == "BF16"]
 
     def read(self, envelope: Envelope) -> tuple[Wanted, ...]:
-        """The outputs that are named, or every one; raises the first fault as a `RequestError`."""
+        """The outputs that are named, or every one; raises a `RequestError` with every fault."""
         binary = envelope.parameters is not None and envelope.parameters.binary_data_output is True
         if not envelope.outputs and (binary or not self._binary_only):
             return self._every[binary]
-        for fault in self.find_faults(envelope):
-            raise fault
+        found = list(islice(self.find_faults(envelope), MAX_FAULTS))
+        if found:
+            raise merge(found)
         return tuple(self._wanted(output, default=binary) for output in envelope.outputs or ())
+
+    def too_many_classes(self, envelope: Envelope, rows: int) -> Iterator[RequestError]:
+        """The fault of each output whose classes are too many for a request of so many rows."""
+        for position, output in enumerate(envelope.outputs or ()):
+            count = output.parameters.classification if output.parameters else None
+            if count is None:
+                continue
+            spec = self._manifest.outputs[self._places[output.name]]
+            width = math.prod(spec.row_shape if self._manifest.batching == "rows" else spec.shape)
+            if rows * (count if width < 0 else min(count, width)) > MOST_CLASSES:
+                expected = f"{MOST_CLASSES // rows} or fewer for {rows} row{'' if rows == 1 else 's'}"
+                place = f"/outputs/{position}/parameters/classification"
+                yield ShapeError.at(place, expected=expected, got=str(count))
 
     def every_raw(self) -> tuple[Wanted, ...]:
         """All outputs as raw bytes."""
@@ -99,14 +119,14 @@ def largest_classes(spec: TensorSpec, array: Array, count: int, *, rows: bool) -
     """
     numbers = tensors.numbers_of(spec.datatype, array)
     table = numbers if rows else numbers.reshape(1, -1)
-    ranks = np.where(np.isnan(table), -np.inf, table) if table.dtype.kind == "f" else table
-    # Sorted from behind and turned round, so that of equal ones the first stays first, without a negation to overflow.
-    order = (table.shape[1] - 1 - np.argsort(ranks[:, ::-1], axis=1, kind="stable"))[:, ::-1][:, :count]
+    order = largest_columns(table, count)
     labels = _labels_by_column(spec, table.shape[1])
-    named = np.empty(order.shape, np.object_)
-    for row, columns in enumerate(order.tolist()):
-        for place, column in enumerate(columns):
-            named[row, place] = f"{table[row, column]!s}:{column}{labels[column]}"
+    # As numpy writes them: with the digits that the datatype has, not those of a double.
+    values = map(str, np.take_along_axis(table, order, axis=1).reshape(-1))
+    texts = [
+        f"{value}:{column}{labels[column]}" for value, column in zip(values, order.reshape(-1).tolist(), strict=True)
+    ]
+    named = np.array(texts, np.object_).reshape(order.shape)
     return named if rows else named.reshape(-1)
 
 

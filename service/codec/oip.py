@@ -10,6 +10,7 @@ from service.codec import tensors
 from service.codec.envelope import Envelope, Input, take_apart
 from service.codec.infer_input import InputReader
 from service.codec.infer_output import OutputReader, Wanted, largest_classes
+from service.codec.replies import MAX_REPLY, json_bytes, raw_bytes, too_large
 from service.codec.tensors import Array, Inputs
 from service.errors import (
     MAX_FAULTS,
@@ -23,6 +24,7 @@ from service.errors import (
 from service.manifest import ModelManifest
 
 _MICROSECONDS = 1_000_000
+_ENCODER = msgspec.json.Encoder()
 
 
 class InferRequest(NamedTuple):
@@ -43,14 +45,28 @@ class InferReply(NamedTuple):
 
 
 class InferCodec:
-    """Reads infer requests of at most `max_rows` rows for one model and writes their replies."""
+    """Reads infer requests of at most `max_rows` rows for one model and writes their replies.
 
-    def __init__(self, manifest: ModelManifest, max_rows: int) -> None:
+    A request whose reply would have more than about `max_reply` bytes is refused before it is computed, as far as
+    the model says how large its outputs are.
+    """
+
+    def __init__(self, manifest: ModelManifest, max_rows: int, max_reply: int = MAX_REPLY) -> None:
         self._manifest = manifest
         self._in_rows = manifest.batching == "rows"
         most = max_rows if self._in_rows else None
         self._inputs = {spec.name: InputReader(spec, most) for spec in manifest.inputs}
         self._outputs = OutputReader(manifest)
+        self._max_reply = max_reply
+        # Bytes of a row of each output, or of all of it, as JSON and raw.
+        shapes = [spec.row_shape if self._in_rows else spec.shape for spec in manifest.outputs]
+        self._output_bytes = {
+            binary: [count(spec.datatype, shape) for spec, shape in zip(manifest.outputs, shapes, strict=True)]
+            for binary, count in ((False, json_bytes), (True, raw_bytes))
+        }
+        most = sum(map(max, *self._output_bytes.values()))
+        self._always_sent = max_reply // most if most else max_rows
+        self._head: dict[str, Any] = {"model_name": manifest.name, "model_version": str(manifest.version)}
 
     def decode(self, body: bytes, json_length: int | None = None) -> InferRequest:
         """The request in `body`, whose first `json_length` bytes (all, where None) are JSON.
@@ -61,12 +77,18 @@ class InferCodec:
         if json_length == 0:
             return self._decode_alone(body)
         envelope, blobs = take_apart(body, json_length)
-        try:
-            inputs = self._read_inputs(envelope, blobs)
-            wanted = self._outputs.read(envelope)
-        except RequestError as error:
-            found = list(islice(self._find_faults(envelope, blobs), MAX_FAULTS))
-            raise merge(found or [error]) from None
+        found: list[RequestError] = []
+        inputs = self._read_inputs(envelope, blobs, found)
+        if inputs is None:
+            found.extend(islice(self._outputs.find_faults(envelope), MAX_FAULTS))
+            raise merge(found)
+        wanted = self._outputs.read(envelope)
+        if envelope.outputs:
+            found.extend(islice(self._outputs.too_many_classes(envelope, inputs.rows), MAX_FAULTS))
+            if found:
+                raise merge(found)
+        if inputs.rows > self._always_sent:
+            self._refuse_long_replies(wanted, inputs.rows, "/inputs")
         timeout = envelope.parameters.timeout if envelope.parameters else None
         return InferRequest(inputs, wanted, envelope.id, timeout / _MICROSECONDS if timeout else None)
 
@@ -86,11 +108,9 @@ class InferCodec:
             else:
                 tensor["data"] = array.reshape(-1).tolist()
             described.append(tensor)
-        reply = {"model_name": self._manifest.name, "model_version": str(self._manifest.version)}
-        if request.id is not None:
-            reply["id"] = request.id
-        text = msgspec.json.encode(reply | {"outputs": described})
-        return InferReply(b"".join([text, *blobs]), len(text) if blobs else None)
+        head = self._head if request.id is None else self._head | {"id": request.id}
+        text = _ENCODER.encode(head | {"outputs": described})
+        return InferReply(b"".join([text, *blobs]), len(text)) if blobs else InferReply(text, None)
 
     def _decode_alone(self, body: bytes) -> InferRequest:
         """The request whose body is the one input's bytes, of which all outputs come back as bytes too."""
@@ -99,51 +119,49 @@ class InferCodec:
             raise UnsupportedError.at("", expected="described by a JSON part", got="one raw tensor alone", hint=hint)
         (reader,) = self._inputs.values()
         array = reader.read_alone(body)
-        return InferRequest(Inputs((array,), len(array) if self._in_rows else 1), self._outputs.every_raw())
+        rows = len(array) if self._in_rows else 1
+        wanted = self._outputs.every_raw()
+        self._refuse_long_replies(wanted, rows, "")
+        return InferRequest(Inputs((array,), rows), wanted)
 
-    def _read_inputs(self, envelope: Envelope, blobs: memoryview) -> Inputs:
-        """The inputs; raises the first fault that is met."""
-        arrays: dict[str, Array] = {}
+    def _refuse_long_replies(self, wanted: Sequence[Wanted], rows: int, pointer: str) -> None:
+        """Raise where the reply to so many rows at `pointer` would be too long."""
+        size = rows * sum(self._output_bytes[binary][place] for place, binary, classes in wanted if classes is None)
+        if size > self._max_reply:
+            raise too_large(pointer, rows, size, self._max_reply)
+
+    def _read_inputs(self, envelope: Envelope, blobs: memoryview, found: list[RequestError]) -> Inputs | None:
+        """The inputs; or None, with every fault `found`, those between inputs only where each input is sound."""
+        arrays: dict[str, Array | None] = {}
         taken = 0
         for position, given in enumerate(envelope.inputs):
             name, pointer = given.name, f"/inputs/{position}"
-            if name not in self._inputs or name in arrays:
-                raise self._misnamed(name, pointer)
             blob = blobs
             if given.parameters:
+                # Taken whatever else is wrong, so that the next input finds its own bytes.
                 end = taken + _blob_size(given)
                 blob, taken = blobs[taken:end], end
-            arrays[name] = self._inputs[name].read(given, blob, pointer)
-        if len(arrays) < len(self._inputs):
-            raise next(self._faults_between(envelope.inputs, 0))
-        ordered = tuple([arrays[name] for name in self._inputs])
-        rows = len(ordered[0]) if self._in_rows else 1
-        uneven = self._in_rows and {len(array) for array in ordered} != {rows}
-        if uneven or taken < len(blobs):
-            raise next(self._faults_between(envelope.inputs, len(blobs) - taken))
-        return Inputs(ordered, rows)
-
-    def _find_faults(self, envelope: Envelope, blobs: memoryview) -> Iterator[RequestError]:
-        """Every fault of the tensors, those between inputs only where each input is sound."""
-        seen: set[str] = set()
-        sound = True
-        taken = 0
-        for position, given in enumerate(envelope.inputs):
-            pointer = f"/inputs/{position}"
-            # Taken whatever else is wrong, so that the next input finds its own bytes.
-            end = taken + _blob_size(given)
+            reader = self._inputs.get(name)
             try:
-                if given.name not in self._inputs or given.name in seen:
-                    raise self._misnamed(given.name, pointer)
-                self._inputs[given.name].read(given, blobs[taken:end], pointer)
+                if reader is None or name in arrays:
+                    raise self._misnamed(name, pointer)
+                # Held, so that a faulty input is not looked at again.
+                arrays[name] = None
+                arrays[name] = reader.read(given, blob, pointer)
             except RequestError as error:
-                sound = False
-                yield error
-            seen.add(given.name)
-            taken = end
-        if sound:
-            yield from self._faults_between(envelope.inputs, len(blobs) - taken)
-        yield from self._outputs.find_faults(envelope)
+                found.append(error)
+                if len(found) >= MAX_FAULTS:
+                    return None
+        left_over = len(blobs) - taken
+        ordered = tuple([array for name in self._inputs if (array := arrays.get(name)) is not None])
+        rows = len(ordered[0]) if self._in_rows and ordered else 1
+        if not found and (
+            len(ordered) < len(self._inputs)
+            or left_over > 0
+            or (len(ordered) > 1 and self._in_rows and {len(array) for array in ordered} != {rows})
+        ):
+            found.extend(islice(self._faults_between(envelope.inputs, left_over), MAX_FAULTS))
+        return None if found else Inputs(ordered, rows)
 
     def _misnamed(self, name: str, pointer: str) -> RequestError:
         """The fault of an input that the model does not have, or that came before."""

@@ -4,8 +4,11 @@ The `from_…` functions are fast: they build a valid array or return None. Why 
 `find_faults`, the slow second look.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import math
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,15 +40,38 @@ DTYPES: dict[Datatype, np.dtype[Any]] = {
 
 _WIRE_DTYPES = {datatype: dtype.newbyteorder("<") for datatype, dtype in DTYPES.items()}
 _PYTHON_TYPES: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float, "O": str}
+_ELEMENT_TYPES = {name: float if name == "BF16" else _PYTHON_TYPES[dtype.kind] for name, dtype in DTYPES.items()}
+_LIMITS = {
+    name: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) for name, dtype in DTYPES.items() if dtype.kind in "iu"
+}
+_PACKED: dict[Datatype, str] = {
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
+    "INT8": "b",
+    "INT16": "h",
+    "INT32": "i",
+    "INT64": "q",
+    "FP16": "e",
+    "FP32": "f",
+    "FP64": "d",
+}
+"""The letter by which `struct` knows the datatype."""
 _SINGULAR = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 _PLURAL = {bool: "booleans", int: "integers", float: "numbers", str: "strings"}
 _LONGEST_QUOTE = 40
 _FEW = 1024
+_CLOSE = 1024
+"""Elements that are looked at one by one when not all of them fit: so many for each fault that is told, or fewer."""
 _SAFE_SQUARES = {
     DTYPES[datatype]: float(np.finfo(DTYPES[datatype]).max) ** 2 if datatype != "FP64" else float(np.finfo("f8").max)
     for datatype in ("FP16", "FP32", "FP64")
 }
 """Doubles whose squares sum up to no more than this are finite, and stay so in the datatype."""
+_OVERFLOWS = {"FP16": 65520.0, "FP32": float(2**128 - 2**103), "FP64": math.inf}
+"""The least double that is infinite in the datatype, half a step above its largest number."""
+_TOO_LARGE_FOR_A_DOUBLE = 2**1024 - 2**970
 _BF16_EXPONENT = np.uint16(0x7F80)
 """All its bits are set in the infinities and in NaN, and only there."""
 
@@ -62,14 +88,41 @@ class Inputs(NamedTuple):
     @property
     def size(self) -> int:
         """How many bytes the arrays hold, of texts their characters counted with the references to them."""
-        return sum(
-            array.nbytes + (sum(map(len, array.flat)) if array.dtype.kind == "O" else 0) for array in self.arrays
-        )
+        total = 0
+        for array in self.arrays:
+            total += array.nbytes
+            if array.dtype.kind == "O":
+                total += sum(map(len, array.reshape(-1).tolist()))
+        return total
+
+
+class RowPacker:
+    """Makes the array of one row of numbers, in a part of the time that `from_lists` takes for as little."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        (width,) = spec.row_shape
+        self._pack = struct.Struct(f"={width}{_PACKED[spec.datatype]}").pack
+        self._shape = (1, width)
+        self._dtype = DTYPES[spec.datatype]
+
+    @classmethod
+    def of(cls, spec: TensorSpec) -> Self | None:
+        """The packer of a tensor's rows; None where a row is more than a short list of numbers of a known length."""
+        row_shape = spec.shape[1:]
+        is_short = len(row_shape) == 1 and 0 < row_shape[0] <= _FEW
+        return cls(spec) if is_short and spec.datatype in _PACKED and spec.vocabulary is None else None
+
+    def pack(self, values: Sequence[Any]) -> Array | None:
+        """The array of one row, of finite elements of `element_type`; None where their number or one does not fit."""
+        try:
+            return np.ndarray(self._shape, self._dtype, self._pack(*values))
+        except (struct.error, OverflowError):
+            return None
 
 
 def element_type(datatype: Datatype) -> type:
     """The Python type of one element, as JSON has it: bool, int, float or str."""
-    return float if datatype == "BF16" else _PYTHON_TYPES[DTYPES[datatype].kind]
+    return _ELEMENT_TYPES[datatype]
 
 
 def limits(spec: TensorSpec) -> tuple[int, int] | None:
@@ -78,8 +131,7 @@ def limits(spec: TensorSpec) -> tuple[int, int] | None:
         return None
     if spec.vocabulary is not None:
         return 0, len(spec.vocabulary) - 1
-    bounds = np.iinfo(DTYPES[spec.datatype])
-    return int(bounds.min), int(bounds.max)
+    return _LIMITS[spec.datatype]
 
 
 def from_lists(spec: TensorSpec, values: Any, shape: Sequence[int]) -> Array | None:  # noqa: ANN401  # JSON
@@ -172,8 +224,13 @@ def labels_of(spec: TensorSpec, array: Array) -> list[str]:
     """The label of each row: of its largest column, or of a single probability above one half the second."""
     labels = spec.labels or ()
     if spec.shape[-1] == 1:
-        return [labels[probability > 0.5] for probability in array.reshape(-1).tolist()]  # noqa: PLR2004  # evens
+        return labels_of_second(labels, array.reshape(-1).tolist())
     return [labels[column] for column in array.argmax(axis=-1).tolist()]
+
+
+def labels_of_second(labels: Sequence[str], probabilities: Sequence[Any]) -> list[str]:
+    """For each probability of the second of two labels, the label that it makes the likelier one."""
+    return [labels[probability > 0.5] for probability in probabilities]  # noqa: PLR2004  # evens
 
 
 def with_integers(spec: TensorSpec, values: Any) -> Any:  # noqa: ANN401  # JSON
@@ -181,7 +238,14 @@ def with_integers(spec: TensorSpec, values: Any) -> Any:  # noqa: ANN401  # JSON
     if element_type(spec.datatype) is not int:
         return values
     if isinstance(values, list):
-        return [with_integers(spec, value) if isinstance(value, float | list) else value for value in values]
+        return [
+            int(value)
+            if isinstance(value, float) and value.is_integer()
+            else with_integers(spec, value)
+            if isinstance(value, list)
+            else value
+            for value in values
+        ]
     return int(values) if isinstance(values, float) and values.is_integer() else values
 
 
@@ -203,13 +267,62 @@ def find_faults(
         return
     length, inner = shape[0], shape[1:]
     if isinstance(values, list) and (len(values) == length or (length == VARIABLE and values)):
-        if inner or not _all_fit(spec, values):
-            for index, value in enumerate(values):
-                yield from find_faults(spec, value, inner, f"{pointer}/{index}")
+        # Of large lists each is looked at by itself, in parts, and not twice.
+        is_large = len(inner) > 0 and math.prod(inner) >= _CLOSE
+        near = enumerate(values) if is_large else suspects(values, inner, lambda few: all_fit(spec, few, inner))
+        for index, value in near:
+            yield from find_faults(spec, value, inner, f"{pointer}/{index}")
         return
     what = "lists" if inner else _PLURAL[element_type(spec.datatype)]
     count = "1 or more" if length == VARIABLE else length
     yield ShapeError.at(pointer, expected=f"a list of {count} {what}", got=describe(values))
+
+
+def suspects(
+    values: Sequence[Any], shape: Sequence[int], fit: Callable[[Sequence[Any]], bool]
+) -> Iterator[tuple[int, Any]]:
+    """The values, with their places, among which a faulty one is: those next to each other that do not all `fit`.
+
+    A value has a `shape`, which decides how many are looked at together. So most of a large body is looked at with
+    all the speed there is, and closely only what is near a fault: who stops at some number of faults knows the cost.
+    """
+    size = max(_CLOSE // math.prod(max(length, 1) for length in shape), 1)
+    for start in range(0, len(values), size):
+        few = values[start : start + size]
+        if not fit(few):
+            yield from enumerate(few, start)
+
+
+def all_fit(spec: TensorSpec, values: Sequence[Any], shape: Sequence[int]) -> bool:
+    """Whether `find_faults` would find none in any of the JSON values, told without looking at each."""
+    for length in shape:
+        if set(map(type, values)) != {list}:
+            return False
+        lengths = set(map(len, values))
+        if lengths != {length} if length != VARIABLE else 0 in lengths:
+            return False
+        values = list(chain.from_iterable(values))
+    return _are_elements(spec, values)
+
+
+def first_uneven(values: Sequence[Any]) -> tuple[list[int], int, int] | None:
+    """The first list that has another length than the first one of its depth: its place, that length and its own.
+
+    The values are lists, nested to one depth.
+    """
+    before: list[int] = []
+    while values and isinstance(values[0], list):
+        lengths = list(map(len, values))
+        for place, length in enumerate(lengths):
+            if length != lengths[0]:
+                steps: list[int] = []
+                for width in reversed(before):
+                    place, step = divmod(place, width)  # noqa: PLW2901  # taken apart
+                    steps.append(step)
+                return [place, *reversed(steps)], lengths[0], length
+        before.append(lengths[0])
+        values = list(chain.from_iterable(values))
+    return None
 
 
 def describe(value: Any) -> str:  # noqa: ANN401  # JSON
@@ -220,6 +333,9 @@ def describe(value: Any) -> str:  # noqa: ANN401  # JSON
         return "an object"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float) and math.isinf(value):
+        # As JSON has no infinity, this is how a number with too many digits or too large an exponent was read.
+        return "a number too large"
     # Cut before it is quoted, since it may be as long as a body.
     text = repr(value[: _LONGEST_QUOTE + 1] if isinstance(value, str) else value)
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
@@ -236,18 +352,24 @@ def _names_words(spec: TensorSpec, array: Array) -> bool:
     return spec.vocabulary is None or bool(((array >= 0) & (array < len(spec.vocabulary))).all())
 
 
-def _all_fit(spec: TensorSpec, values: list[Any]) -> bool:
-    """Whether these are many values and all of them elements of the tensor: told without looking at each."""
-    return (
-        len(values) >= _FEW
-        and set(map(type, values)) == {element_type(spec.datatype)}
-        and from_lists(spec, values, (len(values),)) is not None
-    )
+def _are_elements(spec: TensorSpec, values: Sequence[Any]) -> bool:
+    """Whether each JSON value is an element of the tensor, whatever its neighbours are."""
+    wanted, types = _ELEMENT_TYPES[spec.datatype], set(map(type, values))
+    if wanted in (bool, str) or not types <= {int, float}:
+        return types == {wanted}
+    bounds = limits(spec)
+    if bounds is not None:
+        is_whole = all(map(float.is_integer, [value for value in values if isinstance(value, float)]))
+        return is_whole and bool(bounds[0] <= min(values) and max(values) <= bounds[1])
+    try:
+        return _from_floats(values, DTYPES[spec.datatype]) is not None
+    except OverflowError:
+        return False
 
 
 def _unmet(spec: TensorSpec, value: Any) -> str:  # noqa: ANN401  # JSON
     """What an element should be and is not; empty where it is."""
-    wanted, dtype = element_type(spec.datatype), DTYPES[spec.datatype]
+    wanted = _ELEMENT_TYPES[spec.datatype]
     if wanted in (bool, str) or isinstance(value, bool) or not isinstance(value, int | float):
         return "" if wanted in (bool, str) and isinstance(value, wanted) else _SINGULAR[wanted]
     bounds = limits(spec)
@@ -256,7 +378,9 @@ def _unmet(spec: TensorSpec, value: Any) -> str:  # noqa: ANN401  # JSON
             return _SINGULAR[int]
         least, most = bounds
         return "" if least <= value <= most else f"an integer from {least} to {most}"
-    return "" if from_lists(spec, value, ()) is not None else f"a number within ±{np.finfo(dtype).max:.4g}"
+    if abs(value) < _TOO_LARGE_FOR_A_DOUBLE and abs(float(value)) < _OVERFLOWS[spec.datatype]:
+        return ""
+    return f"a number within ±{np.finfo(DTYPES[spec.datatype]).max:.4g}"
 
 
 def _from_floats(values: Any, dtype: np.dtype[Any]) -> Array | None:  # noqa: ANN401  # JSON

@@ -1,6 +1,7 @@
 """BYTES tensors as raw bytes: for each element its length, then its text in UTF-8."""
 
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,12 @@ import numpy.typing as npt
 
 from service.errors import BinaryError, ElementError
 
+MOST_TEXTS = 1_000_000
+"""Texts of a tensor that comes in. Each takes time and memory of its own, be it empty, so that their bytes say little
+of what they cost."""
 _LENGTH = 4
 """Bytes of an element's length, a little-endian unsigned integer."""
+_READ_LENGTH = struct.Struct("<I").unpack_from
 
 
 def from_bytes(blob: memoryview, shape: Sequence[int], pointer: str) -> npt.NDArray[Any]:
@@ -19,15 +24,20 @@ def from_bytes(blob: memoryview, shape: Sequence[int], pointer: str) -> npt.NDAr
     if len(blob) < count * _LENGTH:
         expected = f"{count * _LENGTH} or more, for the lengths of {count} elements"
         raise BinaryError.at(pointer, expected=expected, got=str(len(blob)))
+    octets = bytes(blob)
     elements: list[str] = []
-    end = 0
-    for index in range(count):
-        begin = end + _LENGTH
-        end = begin + int.from_bytes(blob[end:begin], "little")
-        if end > len(blob):
-            expected = f"{end} or more, where element {index} ends"
-            raise BinaryError.at(pointer, expected=expected, got=str(len(blob)))
-        elements.append(_to_text(blob[begin:end], pointer, f"element {index}"))
+    begin = end = 0
+    try:
+        for index in range(count):
+            begin = end + _LENGTH
+            end = begin + _READ_LENGTH(octets, end)[0]
+            if end > len(octets):
+                raise _cut_off(pointer, end, index, len(octets))
+            elements.append(octets[begin:end].decode())
+    except struct.error:
+        raise _cut_off(pointer, begin, len(elements), len(octets)) from None
+    except UnicodeDecodeError as error:
+        raise _not_utf8(error, pointer, f"element {len(elements)}") from None
     if end < len(blob):
         raise BinaryError.at(pointer, expected=f"{end}, where the last of {count} elements ends", got=str(len(blob)))
     return np.array(elements, np.object_).reshape(shape)
@@ -35,7 +45,11 @@ def from_bytes(blob: memoryview, shape: Sequence[int], pointer: str) -> npt.NDAr
 
 def from_one(blob: memoryview, shape: Sequence[int], pointer: str) -> npt.NDArray[Any]:
     """The tensor whose one element is the text that fills `blob`, without its length; raises at `pointer` likewise."""
-    return np.array([_to_text(blob, pointer, "the text")], np.object_).reshape(shape)
+    try:
+        text = str(blob, "utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(error, pointer, "the text") from None
+    return np.array([text], np.object_).reshape(shape)
 
 
 def to_bytes(array: npt.NDArray[Any]) -> bytes:
@@ -47,9 +61,10 @@ def to_bytes(array: npt.NDArray[Any]) -> bytes:
     return b"".join(parts)
 
 
-def _to_text(content: memoryview, pointer: str, what: str) -> str:
-    try:
-        return str(content, "utf-8")
-    except UnicodeDecodeError as error:
-        got = f"a tensor with others: {what} has {error.reason} at its byte {error.start}"
-        raise ElementError.at(pointer, expected="texts in UTF-8", got=got) from None
+def _cut_off(pointer: str, end: int, index: int, length: int) -> BinaryError:
+    return BinaryError.at(pointer, expected=f"{end} or more, where element {index} ends", got=str(length))
+
+
+def _not_utf8(error: UnicodeDecodeError, pointer: str, what: str) -> ElementError:
+    got = f"a tensor with others: {what} has {error.reason} at its byte {error.start}"
+    return ElementError.at(pointer, expected="texts in UTF-8", got=got)

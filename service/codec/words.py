@@ -10,6 +10,8 @@ import numpy as np
 from service.codec import tensors
 from service.codec.body import below
 from service.codec.instances import read_instances, refuse_floods
+from service.codec.ranking import largest_columns
+from service.codec.replies import MAX_REPLY, too_large
 from service.codec.tensors import Array, Inputs
 from service.errors import MAX_FAULTS, ElementError, FeatureError, RequestError, ShapeError, StructureError, merge
 from service.manifest import ModelManifest
@@ -20,6 +22,8 @@ LONGEST_CONTEXT = 4096
 """Words of a context. Networks here learned from contexts of some dozens, and a run's time grows with the length."""
 MOST_WORDS = 1 << 16
 """Words of all contexts of a request, so that none holds the server for seconds."""
+_AROUND_A_WORD = 48
+"""About how many bytes an answer has for each of its words beside the word itself."""
 
 
 class _Instance(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,13 +48,19 @@ class Contexts(NamedTuple):
 
 
 class WordsCodec:
-    """Reads predict requests of at most `max_rows` contexts for one `next_word` model and writes their replies."""
+    """Reads predict requests of at most `max_rows` contexts for one `next_word` model and writes their replies.
 
-    def __init__(self, manifest: ModelManifest, max_rows: int) -> None:
+    A request whose reply would have more than about `max_reply` bytes is refused before it is computed.
+    """
+
+    def __init__(self, manifest: ModelManifest, max_rows: int, max_reply: int = MAX_REPLY) -> None:
         self._max_rows = max_rows
         self._expected = f"a list of 1 to {max_rows} contexts, of {MOST_WORDS} words together or fewer"
         self._words = manifest.inputs[0].vocabulary or ()
         self._ids = {word: index for index, word in enumerate(self._words)}
+        self._max_reply = max_reply
+        longest = max((len(word.encode()) for word in self._words), default=0)
+        self._answer_bytes = NEXT_WORDS * (longest + _AROUND_A_WORD)
 
     def decode(self, body: bytes) -> Contexts:
         """The contexts in `body`; raises a `RequestError` with every fault, `MAX_FAULTS` at most."""
@@ -67,6 +77,9 @@ class WordsCodec:
             or sum(lengths) > MOST_WORDS
         ):
             raise self._second_look(body)
+        size = len(lengths) * self._answer_bytes
+        if size > self._max_reply:
+            raise too_large("/instances", len(lengths), size, self._max_reply)
         by_length: dict[int, list[int]] = {}
         rows: list[list[int]] = []
         unknown: list[tuple[int, ...]] = []
@@ -82,11 +95,13 @@ class WordsCodec:
         """The reply with the probabilities of each group: for each context its `NEXT_WORDS` likeliest words."""
         predictions: list[dict[str, Any]] = [{"next": [], "unknown": unknown} for unknown in request.unknown]
         for places, (probabilities,) in zip(request.places, outputs, strict=True):
-            for place, row in zip(places, probabilities, strict=True):
-                # Without the first entry: it stands for all words that have none, and is none itself.
-                likeliest = 1 + np.argsort(-row[1:], kind="stable")[:NEXT_WORDS]
+            # Without the first entry: it stands for all words that have none, and is none itself.
+            likeliest = 1 + largest_columns(probabilities[:, 1:], NEXT_WORDS)
+            numbers = np.take_along_axis(probabilities, likeliest, axis=1).tolist()
+            for place, indices, row in zip(places, likeliest.tolist(), numbers, strict=True):
                 predictions[place]["next"] = [
-                    {"word": self._words[index], "probability": float(row[index])} for index in likeliest
+                    {"word": self._words[index], "probability": number}
+                    for index, number in zip(indices, row, strict=True)
                 ]
         return msgspec.json.encode({"predictions": predictions})
 

@@ -18,7 +18,9 @@ _NAME = rb"([A-Za-z0-9_.-]+)"
 _PATH = re.compile(
     rb"/v1/models/%b(?:/versions/%b)?:predict|/v2/models/%b(?:/versions/%b)?/infer" % (_NAME, _NAME, _NAME, _NAME)
 )
+_ACCEPTS = b"accept-encoding"
 _JSON_LENGTH = JSON_LENGTH_HEADER.encode()
+_READ = {b"content-length", b"content-encoding", _ACCEPTS, _JSON_LENGTH}
 
 
 class Target(NamedTuple):
@@ -66,12 +68,14 @@ class Exchange:
 
     message_event = _Silent
 
-    def __init__(self, lane: "Lane", target: Target, *, keep_alive: bool) -> None:
+    def __init__(
+        self, lane: "Lane", target: Target, accepts: bytes | None, json_length: bytes | None, *, keep_alive: bool
+    ) -> None:
         self.lane = lane
         self.target = target
+        self.accept_encoding = None if accepts is None else accepts.decode("latin-1")
+        self.json_length = None if json_length is None else json_length.decode("latin-1")
         self.keep_alive = keep_alive
-        self.accept_encoding: str | None = None
-        self.json_length: str | None = None
         self.refusal: Response | None = None
         """What is known to be the answer before its turn."""
         self.chunks: list[bytes] = []
@@ -209,22 +213,16 @@ class Lane(Guard):
 
     def _exchange(self, target: Target) -> Exchange | None:
         """The exchange that these headers begin; None where the application has to see to it."""
-        length = LARGE
-        exchange = Exchange(
-            self, target, keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        )
+        fields: dict[bytes, bytes] = {}
         for name, value in self.headers:
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"accept-encoding":
-                exchange.accept_encoding = value.decode("latin-1")
-            elif name == _JSON_LENGTH:
-                # Of a header that came twice both are told, which is no length.
-                before = "" if exchange.json_length is None else f"{exchange.json_length},"
-                exchange.json_length = before + value.decode("latin-1")
-            elif name == b"content-encoding":
-                return None
-        return None if length >= self._small or self.expect_100_continue else exchange
+            if name in _READ:
+                # Of a header that comes twice both are meant.
+                fields[name] = fields[name] + b"," + value if name in fields else value
+        length = fields.get(b"content-length")
+        if length is None or int(length) >= self._small or b"content-encoding" in fields or self.expect_100_continue:
+            return None
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        return Exchange(self, target, fields.get(_ACCEPTS), fields.get(_JSON_LENGTH), keep_alive=keep_alive)
 
     def _start(self, exchange: Exchange) -> None:
         """Begin with an exchange, now that all replies before it are sent."""

@@ -53,17 +53,22 @@ class PredictionRoute:
 
         Raises a `RequestError` for a body or a header that cannot be read.
         """
-        # Of a header that came twice both are told, which is no length.
-        lengths = request.headers.getlist(JSON_LENGTH_HEADER)
-        json_length = parse_json_length(",".join(lengths)) if lengths else None
+        length = _header(request, JSON_LENGTH_HEADER)
+        json_length = None if length is None else parse_json_length(length)
         body = await read_body(request, self._max_body)
-        if coding := request.headers.get("content-encoding"):
+        if coding := _header(request, "content-encoding"):
             body = await _aside(len(body), expand, body, coding, self._max_body)
         path = request.path_params
         call = Call(self._protocol, path["model"], path.get("version"), body, json_length)
         begun = self._predictor.queue(await _aside(len(body), self._predictor.read, call))
         reply = begun if isinstance(begun, Reply) else await _finish(begun, receive)
-        return await _aside(len(reply.body), write, reply, request.headers.get("accept-encoding"))
+        return await _aside(len(reply.body), write, reply, _header(request, "accept-encoding"))
+
+
+def _header(request: Request, name: str) -> str | None:
+    """A header; of one that comes several times all are meant."""
+    values = request.headers.getlist(name)
+    return ",".join(values) if values else None
 
 
 async def _finish(pending: Pending, receive: Receive) -> Reply:

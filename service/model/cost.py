@@ -24,6 +24,8 @@ class CostCurve:
         self._seconds = [least[rows] for rows in self._rows]
         for index in reversed(range(len(self._seconds) - 1)):
             self._seconds[index] = min(self._seconds[index], self._seconds[index + 1])
+        self._known: dict[int, float] = {}
+        """What was asked already: the same few sizes, before every batch."""
 
     def seconds(self, rows: int) -> float:
         """What a batch of so many rows takes: never less than a smaller one.
@@ -31,6 +33,12 @@ class CostCurve:
         Between two measured sizes it lies on the line that joins them. Below the smallest it is that one's, and
         beyond the largest each row costs what it costs there.
         """
+        known = self._known.get(rows)
+        if known is None:
+            known = self._known[rows] = self._predict(rows)
+        return known
+
+    def _predict(self, rows: int) -> float:
         if rows >= self._rows[-1]:
             return self._seconds[-1] * rows / self._rows[-1]
         after = bisect_left(self._rows, rows)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.errors import GraphError
 from service.manifest import Golden, ModelManifest
 from service.model.plain import describe
 from service.model.proof import prove
+from service.model.ranks import without_shape
 from service.model.runtime import Arrays, Runtime
-from service.model.store import open_version
+from service.model.store import open_version, printable
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,22 @@ def load(place: Path, name: str, *, provider: str = "cpu", threads: int = 1) -> 
     Raises the `ModelError` that says why it cannot be served, and `SettingsError` for a provider that is missing.
     """
     if place.is_file():
-        runtime = Runtime(place, str(place), provider=provider, threads=threads)
+        runtime = _runtime_of_file(place, provider, threads)
         manifest, notes = describe(runtime, name)
         return Loaded(manifest, runtime, notes=notes)
     stored = open_version(place)
     runtime = Runtime(stored.graph, stored.graph_path, provider=provider, threads=threads)
     return Loaded(stored.manifest, runtime, stored.golden, prove(runtime, stored.manifest, stored.golden))
+
+
+def _runtime_of_file(file: Path, provider: str, threads: int) -> Runtime:
+    where = printable(file)
+    if where != str(file):
+        raise GraphError(f"{where}: its name is not UTF-8, and onnxruntime opens no such file: give it another name")
+    runtime = Runtime(file, where, provider=provider, threads=threads)
+    if any(not tensor.shape for tensor in runtime.inputs + runtime.outputs):
+        unknown = without_shape(file) & {tensor.name for tensor in runtime.inputs + runtime.outputs if not tensor.shape}
+        if unknown:
+            names = ", ".join(map(repr, sorted(unknown)))
+            raise GraphError(f"{where}: it does not say how many dimensions {names} has: export it with its shapes")
+    return runtime

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from service.errors import ComputeError
+from service.errors import ComputeError, ManifestError
 from service.manifest import VARIABLE, ModelManifest
 from service.model.runtime import Runtime, Tensor
 from service.model.trial import first_rows, sample_of
@@ -20,6 +20,8 @@ def describe(runtime: Runtime, name: str) -> tuple[ModelManifest, tuple[str, ...
     anything, and gives a row for each of two. Where that length is 1 throughout, its rows are computed one by one.
     Any other graph takes requests whole. Raises `ManifestError` where no manifest can say what the graph has.
     """
+    if not runtime.inputs:
+        raise ManifestError(f"{runtime.where}: the graph has no inputs, so there is nothing to ask it")
     by_row = _is_one(runtime.inputs) and all(_first(tensor) in (None, 1) for tensor in runtime.outputs)
     obstacle = "" if by_row else _obstacle(runtime.inputs + runtime.outputs)
     if not obstacle:

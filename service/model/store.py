@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +46,17 @@ def find_models(path: Path) -> dict[str, dict[int, Path]]:
     if not os.path.isdir(path):  # noqa: PTH112  # the same
         raise ModelError(f"{path}: there is no such file or folder")
     whole = absolute(path)
-    if (path / MANIFEST_FILE).exists():
+    if os.path.exists(path / MANIFEST_FILE):  # noqa: PTH110  # false, not an error, for a folder that is closed
         # It claims to be a version. Whether these are its own name and number is found when it is opened.
         return {whole.parent.name: {int(whole.name) if _is_version(whole.name) else 1: path}}
-    found = _published(path)
-    for file in sorted(_files(path)):
-        _add_file(found, file)
+    folders, files = _inside(path)
+    found = _published(folders)
+    for file in files:
+        # Hidden ones are leftovers of other programs.
+        if file.suffix == ".onnx" and not file.name.startswith("."):
+            _add_file(found, file)
     if not found and is_model_name(whole.name):
-        found = {name: versions for name, versions in _published(whole.parent).items() if name == whole.name}
+        found = _published([whole])
     if not found:
         raise ModelError(f"{path}: expected an ONNX file, or a folder of them or of versions, <name>/<version>/")
     return dict(sorted(found.items()))
@@ -66,12 +69,12 @@ def model_name(stem: str) -> str | None:
     return name if is_model_name(name) else None
 
 
-def _published(root: Path) -> dict[str, dict[int, Path]]:
+def _published(models: Iterable[Path]) -> dict[str, dict[int, Path]]:
     found: dict[str, dict[int, Path]] = {}
-    for model in sorted(_inside(root, Path.is_dir)):
+    for model in models:
         if is_model_name(model.name):
             try:
-                versions = {int(one.name): one for one in _inside(model, Path.is_dir) if _is_version(one.name)}
+                versions = {int(one.name): one for one in _inside(model)[0] if _is_version(one.name)}
             except ModelError as error:
                 logger.warning("%s", error)
                 continue
@@ -83,13 +86,21 @@ def _published(root: Path) -> dict[str, dict[int, Path]]:
 def _add_file(found: dict[str, dict[int, Path]], file: Path) -> None:
     name = model_name(file.stem)
     if name is None:
-        logger.warning("%s is not served: no model can be called %r: give it another name", file, file.stem)
+        logger.warning("%s is not served: no model can be called %r: give it another name", printable(file), file.stem)
     elif name in found:
         logger.warning(
-            "%s is not served: %s is a model called %s already", file, next(iter(found[name].values())), name
+            "%s is not served: %s is a model called %s already",
+            printable(file),
+            printable(next(iter(found[name].values()))),
+            name,
         )
     else:
         found[name] = {1: file}
+
+
+def printable(path: Path) -> str:
+    """The path as text, with an escape for each byte that is no UTF-8, which a name may have on Linux."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def absolute(path: Path) -> Path:
@@ -97,16 +108,23 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100  # `Path.resolve` follows links
 
 
-def _files(folder: Path) -> list[Path]:
-    # Hidden ones are leftovers of other programs.
-    return [one for one in _inside(folder, Path.is_file) if one.suffix == ".onnx" and not one.name.startswith(".")]
-
-
-def _inside(folder: Path, kind: Callable[[Path], bool]) -> list[Path]:
+def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and the files in a folder, by name."""
     try:
-        return [path for path in folder.iterdir() if kind(path)]
+        entries = sorted(folder.iterdir())
     except OSError as error:
-        raise ModelError(f"{folder}: it cannot be looked into: {error.strerror}") from None
+        raise ModelError(f"{printable(folder)}: it cannot be looked into: {error.strerror}") from None
+    folders: list[Path] = []
+    files: list[Path] = []
+    for entry in entries:
+        try:
+            if entry.is_dir():
+                folders.append(entry)
+            elif entry.is_file():
+                files.append(entry)
+        except OSError as error:
+            logger.warning("%s is not served: it cannot be looked into: %s", printable(entry), error.strerror)
+    return folders, files
 
 
 def open_version(folder: Path) -> StoredVersion:

@@ -29,14 +29,18 @@ COMMITTED = Path(__file__).parents[2] / "models"
 
 ELEMENTS = {
     "BF16": TensorProto.BFLOAT16,
+    "BOOL": TensorProto.BOOL,
     "BYTES": TensorProto.STRING,
     "FP32": TensorProto.FLOAT,
+    "INT32": TensorProto.INT32,
     "INT64": TensorProto.INT64,
 }
 _DTYPES: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype(np.uint16),
+    "BOOL": np.dtype(np.bool_),
     "BYTES": np.dtype(np.object_),
     "FP32": np.dtype(np.float32),
+    "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
 }
 
@@ -172,6 +176,67 @@ ODD: dict[str, Sample] = {
         ],
         constants={"filter": np.array([[3, -5], [7, 11], [-13, 17], [19, 23]], np.int8)},
         rows={"signal": [[0.1, 0.25, -0.7, 0.33]]},
+    ),
+    # The same of words, by their vectors.
+    "quantised_words": Sample(
+        inputs=(tensor("ids", "INT64", -1),),
+        outputs=(tensor("meaning", "FP32", 2),),
+        nodes=[
+            helper.make_node("Gather", ["vectors", "ids"], ["words"]),
+            helper.make_node("ReduceMean", ["words", "middle"], ["mean"], keepdims=0),
+            helper.make_node("DynamicQuantizeLinear", ["mean"], ["octets", "scale", "zero"]),
+            helper.make_node("MatMulInteger", ["octets", "filter", "zero"], ["sums"]),
+            helper.make_node("Cast", ["sums"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["floats", "scale"], ["meaning"]),
+        ],
+        constants={
+            "vectors": np.array([[0.1, 0.25, -0.7, 0.33], [10, -20, 30, 5], [1, 2, 3, 4]], np.float32),
+            "middle": np.array([1], np.int64),
+            "filter": np.array([[3, -5], [7, 11], [-13, 17], [19, 23]], np.int8),
+        },
+        rows={"ids": [[0, 2], [1, 1]]},
+    ),
+    # Counts, seen from their mean over the batch.
+    "centred": Sample(
+        inputs=(tensor("count", "INT32", 2),),
+        outputs=(tensor("distance", "FP32", 2),),
+        nodes=[
+            helper.make_node("Cast", ["count"], ["counts"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["counts", "first"], ["mean"]),
+            helper.make_node("Sub", ["counts", "mean"], ["distance"]),
+        ],
+        constants={"first": np.array([0], np.int64)},
+        rows={"count": [[1, 2], [3, -5]]},
+    ),
+    # Whether a flag is set, and whether it is in any row.
+    "flags": Sample(
+        inputs=(tensor("flag", "BOOL", 2),),
+        outputs=(tensor("either", "FP32", 2),),
+        nodes=[
+            helper.make_node("Cast", ["flag"], ["flags"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMax", ["flags", "first"], ["any"]),
+            helper.make_node("Add", ["flags", "any"], ["either"]),
+        ],
+        constants={"first": np.array([0], np.int64)},
+        rows={"flag": [[True, False], [False, False]]},
+    ),
+    # The first step of a row is its own; each later one is seen from its mean over the batch.
+    "late": Sample(
+        inputs=(tensor("steps", "FP32", -1, 2),),
+        outputs=(tensor("seen", "FP32", -1, 2),),
+        nodes=[
+            helper.make_node("Slice", ["steps", "zero", "one", "one"], ["own"]),
+            helper.make_node("Slice", ["steps", "one", "end", "one"], ["later"]),
+            helper.make_node("ReduceMean", ["later", "zero"], ["mean"]),
+            helper.make_node("Sub", ["later", "mean"], ["distances"]),
+            helper.make_node("Concat", ["own", "distances"], ["seen"], axis=1),
+        ],
+        constants={
+            "zero": np.array([0], np.int64),
+            "one": np.array([1], np.int64),
+            "end": np.array([1 << 40], np.int64),
+        },
+        rows={"steps": [[[1.0, 2.0], [3.0, 4.0]], [[5.0, 0.5], [1.5, 2.5]]]},
     ),
     "echo": Sample(
         inputs=(tensor("text", "BYTES", 2),),

@@ -1,6 +1,8 @@
 """Behaviour of service.catalog."""
 
 import asyncio
+import dataclasses
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -15,14 +17,15 @@ from service.config import Settings
 from service.errors import (
     DrainingError,
     NotReadyError,
+    RequestError,
     SettingsError,
     UnknownModelError,
     UnknownVersionError,
 )
 from service.manifest import Golden
 from service.metrics import Metrics
-from service.model.runtime import Arrays
-from tests.service.conftest import SAMPLES, damage, graph_of, manifest_of, publish, save, write_version
+from service.model.runtime import Arrays, Runtime
+from tests.service.conftest import ODD, SAMPLES, damage, golden_of, graph_of, manifest_of, publish, save, write_version
 
 LOOP = asyncio.new_event_loop()
 
@@ -264,6 +267,92 @@ def test_rows_of_one_request_may_be_computed_together(execution: str, tmp_path: 
     assert both != first + second
 
 
+def body_of(rows: Array) -> bytes:
+    """A request of version 2 to the quantised sample."""
+    given = {"name": "signal", "datatype": "FP32", "shape": list(rows.shape), "data": rows.ravel().tolist()}
+    return json.dumps({"inputs": [given]}).encode()
+
+
+def test_a_request_of_rows_computed_together_is_never_divided(tmp_path: Path) -> None:
+    """However many batches it would fill; one that is larger than the queue is refused."""
+    publish(tmp_path, "quantised")
+    model = loaded(tmp_path, dependent_rows="request", max_batch=2, max_queue=40, execution="inline").find("quantised")
+    rows = np.random.default_rng(1).standard_normal((40, 4), np.float32)
+    whole = Runtime(graph_of(ODD["quantised"]), "whole").run((rows,))
+    ((answered,),) = ask(model, (rows,))
+    assert answered.tobytes() == whole[0].tobytes()
+    with pytest.raises(RequestError, match="40"):
+        model.infer.decode(body_of(np.zeros((41, 4))))
+
+
+def test_a_graph_that_takes_few_rows_together_gets_no_more(tmp_path: Path) -> None:
+    """Where they may not be divided, a request with more is refused before it is queued."""
+    manifest = manifest_of("quantised", dataclasses.replace(ODD["quantised"], max_batch=3))
+    files = {"model.onnx": graph_of(ODD["quantised"]), "golden.json": golden_of("quantised").render()}
+    write_version(tmp_path, manifest, files)
+    model = loaded(tmp_path, dependent_rows="request").find("quantised")
+    assert model.infer.decode(body_of(np.zeros((3, 4)))).inputs.rows == 3
+    with pytest.raises(RequestError, match="3"):
+        model.infer.decode(body_of(np.zeros((4, 4))))
+
+
+@pytest.mark.parametrize("execution", ["inline", "thread"])
+def test_a_graph_alone_whose_rows_depend_answers_as_the_graph_does(execution: str, tmp_path: Path) -> None:
+    """Nobody else says what its rows are: each request is a run, as it came, and what keeps rows away is told."""
+    save(tmp_path, "quantised.onnx", "quantised")
+    catalog = loaded(tmp_path, execution=execution)
+    model = catalog.find("quantised")
+    runtime = Runtime(graph_of(ODD["quantised"]), "graph")
+    requests = [(np.array(rows, np.float32),) for rows in ([[0.1, 0.25, -0.7, 0.33], [10, -20, 30, 5]], [[1, 2, 3, 4]])]
+    for (answered,), arrays in zip(ask(model, *requests), requests, strict=True):
+        assert answered.tobytes() == runtime.run(arrays)[0].tobytes()
+    assert (model.manifest.batching, model.rows) == ("none", None)
+    assert model.obstacle.startswith("a row's answer depends on the batch, by up to ")
+    assert model.obstacle == catalog.index()[0].reason
+
+
+def test_what_keeps_a_model_from_taking_rows_is_told(tmp_path: Path) -> None:
+    """By the graph's own lengths, or by its manifest; a model that takes rows has nothing of the kind."""
+    publish(tmp_path, "whole")
+    publish(tmp_path, "line")
+    save(tmp_path, "square.onnx", "whole")
+    catalog = loaded(tmp_path)
+    assert catalog.find("square").obstacle.startswith("the first dimension of 'square' is fixed at 2")
+    assert catalog.find("whole").obstacle == "its manifest says so: each request is a run by itself"
+    assert not catalog.find("line").obstacle
+
+
+def test_a_long_row_runs_on_the_thread(tmp_path: Path) -> None:
+    """Whatever the rows cost that the model was tried with: the loop does not wait for what may take long."""
+    publish(tmp_path, "tokens")
+    model = loaded(tmp_path).find("tokens")
+    before = set(threading.enumerate())
+
+    async def threads_after(length: int) -> int:
+        arrays = (np.zeros((1, length), np.int64),)
+        await model.batcher.submit(arrays, 1, model.plan.key(arrays))
+        return len(set(threading.enumerate()) - before)
+
+    async def scene() -> list[int]:
+        counts = [await threads_after(3), await threads_after(400_000)]
+        await model.batcher.close()
+        return counts
+
+    assert LOOP.run_until_complete(scene()) == [0, 1]
+
+
+def test_replies_have_the_limit_of_the_setting(tmp_path: Path) -> None:
+    """In both protocols."""
+    publish(tmp_path, "quantised")
+    model = loaded(tmp_path, max_reply=100).find("quantised")
+    assert model.rows is not None
+    rows = np.zeros((100, 4))
+    with pytest.raises(RequestError, match="100"):
+        model.infer.decode(body_of(rows))
+    with pytest.raises(RequestError, match="100"):
+        model.rows.decode(json.dumps({"instances": rows.tolist()}).encode())
+
+
 def test_rows_of_all_requests_may_be_computed_together(tmp_path: Path) -> None:
     """Where the operator says so, the answers are those of the batch."""
     publish(tmp_path, "quantised")
@@ -333,7 +422,7 @@ def test_batches_run_where_the_setting_says(name: str, execution: str, threads: 
 
     async def count() -> int:
         arrays = (np.zeros((64, *model.manifest.inputs[0].row_shape), np.float32),)
-        await model.batcher.submit(arrays, len(arrays[0]), "", size=0)
+        await model.batcher.submit(arrays, len(arrays[0]), model.plan.key(arrays), size=0)
         own = set(threading.enumerate()) - before
         await model.batcher.close()
         return len(own)

@@ -31,6 +31,7 @@ def test_every_setting_has_a_default() -> None:
     assert (settings.provider, settings.execution, settings.threads) == ("cpu", "auto", 1)
     assert (settings.dependent_rows, settings.refuse_outside) == ("alone", "none")
     assert settings.max_queue_bytes == 256 * 1024 * 1024
+    assert settings.max_reply == 64 * 1024 * 1024
 
 
 def test_flags_beat_variables_beat_the_file_beats_the_default(tmp_path: Path, monkeypatch: Patch) -> None:
@@ -63,6 +64,7 @@ def test_an_empty_variable_is_none(monkeypatch: Patch) -> None:
         ("max_queue", "0"),
         ("max_queue_bytes", "0"),
         ("max_body", "0"),
+        ("max_reply", "0"),
         ("dependent_rows", "some"),
         ("drain_seconds", "-1"),
         ("log_level", "loud"),
@@ -90,6 +92,24 @@ def test_every_bad_value_is_told(monkeypatch: Patch) -> None:
     message = complaint(port="http")
     assert "port" in message
     assert "threads" in message
+
+
+@pytest.mark.parametrize("source", ["flag", "variable", "file"])
+def test_a_queue_that_the_largest_body_may_not_fit_into_is_refused(
+    source: str, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """A request that finds no room in an empty queue would be asked to come again for ever."""
+    flags = {"max_body": "1001"} if source == "flag" else {}
+    if source == "variable":
+        monkeypatch.setenv("FORWARDPASS_MAX_BODY", "1001")
+    if source == "file":
+        write(tmp_path / "settings.toml", "max_body = 1001", monkeypatch)
+    message = complaint(max_queue_bytes=8007, **flags)
+    assert message == (
+        "max_queue_bytes (variable FORWARDPASS_MAX_QUEUE_BYTES, flag --max-queue-bytes) is 8007: expected at least "
+        "8008, 8 times max_body, for a body may become so much in memory, and would be refused for ever"
+    )
+    assert load_settings({"max_queue_bytes": 8008, **flags}).max_body == 1001
 
 
 def test_an_unknown_key_of_the_file_is_refused_with_the_known_ones(tmp_path: Path, monkeypatch: Patch) -> None:

@@ -1,5 +1,6 @@
 """Behaviour of service.inspection."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def test_a_graph_without_a_batch_is_told(tmp_path: Path) -> None:
     ("options", "batches", "note"),
     [
         ({}, "of one row", "each row is computed by itself"),
-        ({"dependent_rows": "request"}, r"up to [2-8] rows, of one request", "only rows of one request"),
+        ({"dependent_rows": "request"}, "all rows of one request", "only rows of one request"),
         ({"dependent_rows": "mixed"}, r"up to [2-8] rows, of any requests", "together all the same"),
     ],
 )
@@ -194,3 +195,17 @@ def test_where_there_is_nothing_an_error_says_what_is_expected(place: str, said:
     with pytest.raises(ModelError) as caught:
         inspect(tmp_path / place)
     assert caught.value.message.startswith(f"{tmp_path / place}: {said}")
+
+
+def test_a_graph_alone_whose_rows_change_each_other_has_no_batches(tmp_path: Path) -> None:
+    """As the server serves it."""
+    finding = only(save(tmp_path, "quantised.onnx", "quantised"))
+    assert "  batches    none: each request is a run by itself\n" in finding.text
+    assert "  note       a row's answer depends on the batch" in finding.text
+
+
+def test_a_name_that_is_no_text_can_be_printed(tmp_path: Path) -> None:
+    """With its bytes written out."""
+    finding = only(save(tmp_path, os.fsdecode(b"caf\xe9.onnx"), "line"))
+    assert not finding.sound
+    assert finding.text.encode().startswith(rb"caf\xe9.onnx, an ONNX file without a manifest, served as caf version 1")

@@ -216,6 +216,17 @@ def test_a_full_queue_refuses(samples: Path) -> None:
     assert desk.stats("line").requests == {("v1", "ok"): 2, ("v1", "refused"): 2}
 
 
+def test_all_or_none_of_a_request_is_computed(committed: Path) -> None:
+    """Where a part of it finds no room, the parts that did give theirs up."""
+    contexts = [{"context": ["the"]}, {"context": ["the"]}, {"context": ["the", "value"]}]
+    desk = Desk(committed, max_queue=4, execution="inline")
+    first, second, third = desk.answers(*(rows("next_word_rnn", contexts[:count]) for count in (2, 3, 1)))
+    assert len(told(first)["predictions"]) == 2
+    assert error(second).code == "queue_full"
+    assert len(told(third)["predictions"]) == 1
+    assert desk.stats("next_word_rnn").batch_rows.total == 3
+
+
 def test_a_draining_server_refuses(samples: Path) -> None:
     """What comes after the end began is told so."""
     desk = Desk(samples)

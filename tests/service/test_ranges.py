@@ -108,6 +108,31 @@ def test_each_value_outside_is_told_with_its_place() -> None:
     ]
 
 
+def test_the_last_dimension_has_the_features() -> None:
+    """Also where a row has steps of several features each."""
+    features = (Feature(name="f0", minimum=-1, maximum=2), Feature(name="f1", maximum=0))
+    ranges = Ranges.of(
+        ModelManifest(
+            schema=1,
+            name="model",
+            version=1,
+            kind="regression",
+            inputs=(tensor("steps", "FP32", -1, 2, features=features),),
+            outputs=(tensor("value", "FP32", 1),),
+        )
+    )
+    assert ranges is not None
+    steps = np.array([[[0, 0], [3, 0], [0, 0]], [[0, 0], [0, 0], [-2, 1]]], np.float32)
+    assert list(ranges.outside((steps,))) == [
+        Outside("steps", 0, "f0", -1, 2, 3.0),
+        Outside("steps", 1, "f0", -1, 2, -2.0),
+        Outside("steps", 1, "f1", None, 0, 1.0),
+    ]
+    counter: Counter[str] = Counter()
+    ranges.count((steps,), counter)
+    assert counter == {"f0": 2, "f1": 1}
+
+
 @given(
     rows=st.lists(st.lists(st.floats(-4, 4, width=32), min_size=2, max_size=2), min_size=1, max_size=20),
     least=st.floats(-3, 0, width=32),

@@ -413,6 +413,14 @@ def test_a_model_without_rows_is_told(tmp_path: Path) -> None:
     assert message == "whole takes requests whole, not rows, so it cannot score the rows of a file"
 
 
+def test_a_graph_alone_whose_rows_depend_on_each_other_scores_none(tmp_path: Path) -> None:
+    """Which of a file's rows belong together nobody knows, and that is told, with the setting that decides it."""
+    save(tmp_path, "quantised.onnx", "quantised")
+    message = refused(tmp_path, "signal_0,signal_1,signal_2,signal_3\n1,2,3,4\n", "quantised")
+    assert "cannot score the rows of a file: a row's answer depends on the batch, by up to " in message
+    assert "FORWARDPASS_DEPENDENT_ROWS says otherwise" in message
+
+
 def test_numbers_that_no_column_can_hold_are_told(tmp_path: Path) -> None:
     """BF16 has no spelling."""
     specs = [TensorSpec(name=name, datatype="BF16", shape=(-1, 1)) for name in ("given", "same")]

@@ -4,12 +4,13 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from time import perf_counter
 from typing import Any
 
 import pytest
 
+from service.batching.admission import Cost
 from service.batching.batcher import INLINE_SECONDS, Batcher
 from service.errors import ComputeError, DeadlineError, DrainingError, InternalError, QueueFullError
 from service.metrics import ModelStats
@@ -58,7 +59,7 @@ class Model:
         max_batch: int = 4,
         max_queue: int = 100,
         max_queue_bytes: int = 1000,
-        cost: Callable[[int], float] = lambda _: 0.0,
+        cost: Cost = lambda *_: 0.0,
         stats: ModelStats | None = None,
     ) -> Doubling:
         """A batcher that runs this model."""
@@ -232,6 +233,47 @@ def test_an_oversized_request_is_rejoined_in_order(*, inline: bool) -> None:
         assert await small == [200]
         assert await large == [2 * number for number in range(11)]
         assert max(sum(map(len, batch)) for batch in model.batches) == 4
+        await batcher.close()
+
+    play(scene)
+
+
+@both
+def test_a_small_request_does_not_wait_for_an_oversized_one(*, inline: bool) -> None:
+    """It leaves with the next batch, ahead of rows that came before it, and the oversized one is answered too."""
+
+    async def scene() -> None:
+        model = Model(held=not inline)
+        batcher = model.batcher(inline=inline, max_queue=40)
+        first = submit(batcher, 9) if inline else await hold(model, batcher)
+        large = submit(batcher, *range(40))
+        small = submit(batcher, 100)
+        model.go.set()
+        assert await small == [200]
+        assert await large == [2 * number for number in range(40)]
+        await first
+        await batcher.close()
+        assert [100] in model.batches[0 if inline else 1]
+
+    play(scene)
+
+
+@both
+def test_an_oversized_request_is_answered_beside_small_ones_that_never_end(*, inline: bool) -> None:
+    """Whoever sends a small request whenever one is answered does not keep it out."""
+
+    async def scene() -> None:
+        batcher = Model().batcher(inline=inline)
+        large = submit(batcher, *range(11))
+        small = [submit(batcher, number) for number in range(8)]
+        batches = 0
+        while not large.done():
+            assert batches < 100
+            batches += 1
+            assert await small.pop(0)
+            small.append(submit(batcher, batches))
+        assert await large == [2 * number for number in range(11)]
+        await asyncio.gather(*small)
         await batcher.close()
 
     play(scene)
@@ -580,7 +622,7 @@ def test_a_deadline_that_is_certain_to_be_missed_is_refused_at_once() -> None:
     """Nothing of it is queued, and who has the time is."""
 
     async def scene() -> None:
-        batcher = Model().batcher(inline=True, max_batch=4, cost=lambda _: 10.0)
+        batcher = Model().batcher(inline=True, max_batch=4, cost=lambda *_: 10.0)
         waiting = [submit(batcher, *range(3)), submit(batcher, *range(4))]
         with pytest.raises(DeadlineError, match=r"the answer takes 20000\.\d ms"):
             submit(batcher, 1, within=19.9)
@@ -597,7 +639,7 @@ def test_the_batch_that_runs_counts_for_a_deadline() -> None:
 
     async def scene() -> None:
         model = Model(held=True)
-        batcher = model.batcher(inline=False, cost=lambda rows: 50.0 * rows)
+        batcher = model.batcher(inline=False, cost=lambda rows, _: 50.0 * rows)
         first = await hold(model, batcher)
         with pytest.raises(DeadlineError, match="at least"):
             submit(batcher, 1, within=60.0)
@@ -675,7 +717,7 @@ class Watched(Model):
             self.alone.release()
 
 
-def dear(rows: int) -> float:
+def dear(rows: int, _: Hashable) -> float:
     """A cost by which up to two rows are cheap enough for the loop."""
     return INLINE_SECONDS * (rows - 1) / 2
 
@@ -692,6 +734,36 @@ def test_a_batch_runs_where_its_cost_says() -> None:
         assert await submit(batcher, 1, 2, 3) == [2, 4, 6]
         await batcher.close()
         assert [thread == here for thread in model.threads] == [True, False]
+
+    play(scene)
+
+
+def test_a_batch_of_a_dear_key_runs_on_the_thread() -> None:
+    """As many rows that are longer cost more, so where a batch runs is decided by its own key."""
+
+    def cost(rows: int, key: Hashable) -> float:
+        return rows * INLINE_SECONDS * (2.0 if key == "long" else 0.1)
+
+    async def scene() -> None:
+        model, here = Watched(), threading.get_ident()
+        batcher = model.batcher(inline=None, cost=cost)
+        for key in ("short", "long", "short"):
+            assert await submit(batcher, 1, key=key) == [2]
+        await batcher.close()
+        assert [thread == here for thread in model.threads] == [True, False, True]
+
+    play(scene)
+
+
+def test_a_batch_that_takes_as_long_as_the_loop_may_not_wait_runs_on_the_thread() -> None:
+    """The bound itself is too long."""
+
+    async def scene() -> None:
+        model, here = Watched(), threading.get_ident()
+        batcher = model.batcher(inline=None, cost=lambda *_: INLINE_SECONDS)
+        assert await submit(batcher, 1) == [2]
+        await batcher.close()
+        assert here not in model.threads
 
     play(scene)
 

@@ -82,6 +82,20 @@ def test_many_culprits_cost_no_more_runs_than_one(payloads: list[Numbers]) -> No
     assert model.runs - 1 <= 2 * math.log2(sum(map(len, payloads))) + 2
 
 
+def test_of_several_culprits_the_widest_group_is_halved_first() -> None:
+    """So that where the runs do not suffice, nobody shares an error with a half that was never looked into."""
+    payloads = [[POISON] if index in {0, 8, 15} else [0] for index in range(16)]
+    outcomes = results(Model(), whole(*payloads))
+    assert [index for index, one in enumerate(outcomes) if one != [0]] == [0, 1, 8, 9, 12, 13, 14, 15]
+
+
+def test_the_runs_that_blame_may_take_are_by_rows() -> None:
+    """A few large requests of which most are to blame are told apart to the last."""
+    payloads = [[POISON] * 10 if index % 2 == 0 else [1] * 10 for index in range(5)]
+    outcomes = results(Model(), whole(*payloads))
+    assert [index for index, one in enumerate(outcomes) if one == [2] * 10] == [1, 3]
+
+
 def test_only_the_rows_of_a_part_are_its_own() -> None:
     """A request is not to blame in this batch for a row that leaves in another."""
     model = Model()

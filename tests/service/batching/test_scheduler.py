@@ -53,10 +53,24 @@ class Queue(RuleBasedStateMachine):
         self.added = 0
         self.passed: dict[Hashable, Counter[Hashable]] = {}
         """For each key that waits, how many batches of each other key it has let pass."""
+        self.seen: Counter[int] = Counter()
+        """Batches of its key since it came, by job."""
+        self.bound: dict[int, int] = {}
+        """For each whole job, with which batch of its key it has left at the latest."""
+        self.rivals: Counter[int] = Counter()
+        """For each divided job, the most divided ones of its key that ever waited with it, itself included."""
 
-    def waiting(self, key: Hashable = ...) -> list[Job]:
-        """The jobs in the queue, of one key or of all."""
-        return [job for job in self.queue if key is ... or job.key == key]
+    def divided(self, job: Job) -> bool:
+        """Whether the job does not fit into one batch."""
+        return job.rows > self.scheduler.max_batch
+
+    def waiting(self, key: Hashable, *, divided: bool) -> list[Job]:
+        """The jobs of one key and kind in the queue."""
+        return [job for job in self.queue if job.key == key and self.divided(job) == divided]
+
+    def rows(self, jobs: list[Job]) -> int:
+        """Those of some jobs that have not left."""
+        return sum(job.rows - self.left[job.number] for job in jobs)
 
     def late(self, job: Job) -> bool:
         """Whether the job's deadline has passed."""
@@ -65,7 +79,7 @@ class Queue(RuleBasedStateMachine):
     def drop(self, job: Job) -> None:
         """Strike a job from the list."""
         self.queue.remove(job)
-        if not self.waiting(job.key):
+        if not any(other.key == job.key for other in self.queue):
             self.passed.pop(job.key, None)
 
     @rule(
@@ -75,15 +89,26 @@ class Queue(RuleBasedStateMachine):
         time=st.none() | st.integers(-2, 9),
     )
     def add(self, rows: int, key: str, size: int, time: int | None) -> None:
-        """A job is refused just where the rows or the bytes that wait would be too many with its own."""
+        """A job is refused just where the rows of its kind or the bytes that wait would be too many with its own."""
         scheduler = self.scheduler
         job = Job(rows, key, self.added, size, None if time is None else self.now + time)
         self.added += 1
-        fits = scheduler.rows + rows <= scheduler.max_queue and scheduler.bytes + size <= scheduler.max_queue_bytes
+        kind = [other for other in self.queue if self.divided(other) == self.divided(job)]
+        assert scheduler.beside(job) == self.rows(kind)
+        own = self.waiting(key, divided=self.divided(job))
+        assert scheduler.ahead(job) == (0 if self.divided(job) else self.rows(own))
+        fits = self.rows(kind) + rows <= scheduler.max_queue and scheduler.bytes + size <= scheduler.max_queue_bytes
         assert scheduler.add(job) == fits
-        if fits:
-            self.queue.append(job)
-            self.passed.setdefault(key, Counter())
+        if not fits:
+            return
+        self.queue.append(job)
+        self.passed.setdefault(key, Counter())
+        if self.divided(job):
+            for rival in [*own, job]:
+                self.rivals[rival.number] = max(self.rivals[rival.number], len(own) + 1)
+        else:
+            ahead = self.rows(own) + rows
+            self.bound[job.number] = 2 * (2 * (ahead - 1) // (scheduler.max_batch + 1) + 1)
 
     @precondition(lambda self: self.queue)
     @rule(data=st.data())
@@ -116,39 +141,47 @@ class Queue(RuleBasedStateMachine):
         """The batch's rows are the right ones, and strike them from the list."""
         scheduler = self.scheduler
         (key,) = {job.key for job, _, _ in batch.slices}
+        assert batch.key == key
         assert batch.rows == sum(stop - start for _, start, stop in batch.slices)
         assert 0 < batch.rows <= scheduler.max_batch
-        for (job, start, stop), first in zip(batch.slices, self.waiting(key), strict=False):
-            assert job is first, "in the order they came, and none that is late or gone"
-            assert start == self.left[job.number], "no row lost, none twice"
-            assert start < stop <= job.rows
-            if job.rows <= scheduler.max_batch:
-                assert (start, stop) == (0, job.rows), "what fits is not divided"
-            elif stop < job.rows:
-                assert batch.rows == scheduler.max_batch, "what does not fit leaves in full batches"
-        self.passed.pop(key)
-        for others in self.passed.values():
-            others[key] += 1
-            assert others[key] == 1, "no key waits for two batches of another"
-        for job, _, stop in batch.slices:
+        self.check_waits(key)
+        whole = [job for job, _, _ in batch.slices if not self.divided(job)]
+        assert whole == self.waiting(key, divided=False)[: len(whole)], "in the order they came"
+        assert len({job.number for job, _, _ in batch.slices}) == len(batch.slices)
+        for job, start, stop in batch.slices:
+            assert job in self.queue, "none that is late or gone"
+            assert start == self.left[job.number] < stop <= job.rows, "no row lost, none twice"
+            assert self.divided(job) or stop == job.rows, "what fits is not divided"
             self.left[job.number] = stop
             if stop == job.rows:
                 self.drop(job)
-        if waiting := self.waiting(key):
-            self.passed[key] = Counter()
-            rest = waiting[0].rows - self.left[waiting[0].number]
-            assert scheduler.max_batch - batch.rows < rest, "no smaller than it needs to be"
+        room = scheduler.max_batch - batch.rows
+        assert not (room and self.waiting(key, divided=True)), "no room is left while rows of a divided one wait"
+        assert all(room < job.rows for job in self.waiting(key, divided=False)[:1]), "nor where the next one fits"
+
+    def check_waits(self, key: Hashable) -> None:
+        """A batch of this key comes no later than is promised to anyone who waits."""
+        for job in self.queue:
+            if job.key == key:
+                self.seen[job.number] += 1
+                batches = -(-job.rows // self.scheduler.max_batch)
+                bound = 2 * batches * self.rivals[job.number] if self.divided(job) else self.bound[job.number]
+                assert self.seen[job.number] <= bound
+        for other, passed in self.passed.items():
+            if other == key:
+                passed.clear()
+            else:
+                passed[key] += 1
+                assert passed[key] == 1, "no key waits for two batches of another"
 
     @invariant()
     def counts(self) -> None:
-        """The rows and bytes that wait are those of the jobs in the list, in all and by key."""
+        """The rows and bytes that wait are those of the jobs in the list."""
         if not hasattr(self, "scheduler"):
             return
-        assert self.scheduler.rows == sum(job.rows - self.left[job.number] for job in self.queue)
+        assert self.scheduler.rows == self.rows(self.queue)
+        assert self.scheduler.divided_rows == self.rows([job for job in self.queue if self.divided(job)])
         assert self.scheduler.bytes == sum(job.size for job in self.queue)
-        for key in "abc":
-            own = sum(job.rows - self.left[job.number] for job in self.waiting(key))
-            assert self.scheduler.ahead(key) == own
 
     def teardown(self) -> None:
         """Whatever happened, the queue empties, and each row has left once or was let go."""
@@ -180,12 +213,93 @@ def test_a_batch_says_how_many_rows_it_has() -> None:
     assert batch.rows == 4
 
 
-def test_a_large_request_leaves_in_full_batches() -> None:
-    """It fills what others leave free, and its rest shares a batch with what comes after it."""
-    scheduler = filled(4, Job(1, number=0), Job(9, number=1), Job(1, number=2))
-    assert take(scheduler) == [(0, 0, 1), (1, 0, 3)]
-    assert take(scheduler) == [(1, 3, 7)]
-    assert take(scheduler) == [(1, 7, 9), (2, 0, 1)]
+def test_a_large_request_fills_what_whole_ones_leave_free() -> None:
+    """Its rows leave in full batches, and the whole ones go before it though they came after it."""
+    scheduler = filled(4, Job(10, number=0), Job(1, number=1), Job(2, number=2))
+    assert take(scheduler) == [(1, 0, 1), (2, 0, 2), (0, 0, 1)]
+    assert take(scheduler) == [(0, 1, 5)]
+    assert take(scheduler) == [(0, 5, 9)]
+    assert take(scheduler) == [(0, 9, 10)]
+
+
+def test_a_whole_request_that_does_not_fit_leaves_its_room_to_a_large_one() -> None:
+    """Work-conserving: the batch is full, and the whole request goes first in a batch soon after."""
+    scheduler = filled(4, Job(3, number=0), Job(3, number=1), Job(6, number=2))
+    assert take(scheduler) == [(0, 0, 3), (2, 0, 1)]
+    assert take(scheduler) == [(2, 1, 5)]
+    assert take(scheduler) == [(1, 0, 3), (2, 5, 6)]
+
+
+def test_a_request_that_comes_beside_a_large_one_leaves_with_the_next_batch() -> None:
+    """It does not wait for the rest of what was there before it."""
+    scheduler = filled(4, Job(100, number=0))
+    for start in (0, 4):
+        assert take(scheduler) == [(0, start, start + 4)]
+    assert scheduler.add(Job(1, number=1))
+    assert take(scheduler) == [(1, 0, 1), (0, 8, 11)]
+
+
+def test_a_large_request_goes_on_beside_any_number_of_whole_ones() -> None:
+    """Every second batch begins with its rows."""
+    scheduler = filled(2, Job(5, number=9), *(Job(2, number=number) for number in range(6)))
+    batches = [take(scheduler) for _ in range(6)]
+    assert batches[1::2] == [[(9, 0, 2)], [(9, 2, 4)], [(9, 4, 5)]]
+    assert batches[::2] == [[(number, 0, 2)] for number in range(3)]
+
+
+def test_whole_requests_fill_what_the_end_of_a_large_one_leaves_free() -> None:
+    """A batch that begins with the last rows of a large request is as full as any."""
+    scheduler = filled(2, Job(3, number=9), Job(2, number=0), Job(2, number=1), Job(1, number=2), Job(1, number=3))
+    assert [take(scheduler) for _ in range(3)] == [[(0, 0, 2)], [(9, 0, 2)], [(1, 0, 2)]]
+    assert take(scheduler) == [(9, 2, 3), (2, 0, 1)]
+    assert take(scheduler) == [(3, 0, 1)]
+
+
+def test_large_requests_take_turns() -> None:
+    """Each has a batch before any has two; a batch that ends one is filled with the next one's rows."""
+    scheduler = filled(4, Job(9, number=0), Job(6, number=1), Job(6, number=2))
+    assert [take(scheduler) for _ in range(3)] == [[(0, 0, 4)], [(1, 0, 4)], [(2, 0, 4)]]
+    assert take(scheduler) == [(0, 4, 8)]
+    assert take(scheduler) == [(1, 4, 6), (2, 4, 6)]
+    assert take(scheduler) == [(0, 8, 9)]
+
+
+def test_a_large_request_that_comes_as_another_ends_waits_for_the_whole_ones() -> None:
+    """No two batches in a row begin with large requests while a whole one waits, whichever these are."""
+    scheduler = filled(2, Job(2, number=0), Job(4, number=1))
+    assert [take(scheduler) for _ in range(2)] == [[(0, 0, 2)], [(1, 0, 2)]]
+    for job in (Job(2, number=2), Job(1, number=3)):
+        assert scheduler.add(job)
+    assert [take(scheduler) for _ in range(2)] == [[(2, 0, 2)], [(1, 2, 4)]]
+    assert scheduler.add(Job(3, number=4))
+    assert take(scheduler) == [(3, 0, 1), (4, 0, 1)]
+
+
+def test_filling_a_batch_takes_no_turn() -> None:
+    """Who fills the room of a batch that another begins is still the next to begin one."""
+    scheduler = filled(4, Job(9, number=0), Job(9, number=1), Job(3, number=2))
+    assert take(scheduler) == [(2, 0, 3), (0, 0, 1)]
+    assert take(scheduler) == [(0, 1, 5)]
+    assert take(scheduler) == [(1, 0, 4)]
+
+
+def test_late_whole_requests_keep_no_large_one_from_its_turn() -> None:
+    """A batch that begins with a large one's rows is its turn, for whatever reason it does."""
+    scheduler = filled(2, Job(6, number=0), Job(6, number=1))
+    for expected in (0, 1, 0, 1):
+        assert scheduler.add(Job(1, number=9, deadline=0.0))
+        (only,) = take(scheduler)
+        assert only[0] == expected
+
+
+def test_neither_kind_takes_the_others_room() -> None:
+    """Beside as many rows as may wait of large requests, as many of whole ones may, and not one more of either."""
+    scheduler = filled(2, Job(5, number=0), max_queue=5)
+    for rows in (2, 2, 1):
+        assert not scheduler.add(Job(3))
+        assert scheduler.add(Job(rows))
+    assert not scheduler.add(Job(1))
+    assert (scheduler.rows, scheduler.divided_rows) == (10, 5)
 
 
 def test_keys_take_turns() -> None:
@@ -238,10 +352,11 @@ def test_removal_frees_the_place_at_once() -> None:
 def test_the_rest_of_a_divided_request_is_removed() -> None:
     """What has left has left, and what has not leaves no more."""
     large = Job(6, number=0, size=6)
-    scheduler = filled(2, large, Job(1, number=1))
+    scheduler = filled(2, large)
     take(scheduler)
+    assert scheduler.add(Job(1, number=1))
     scheduler.remove(large)
-    assert (scheduler.rows, scheduler.bytes) == (1, 0)
+    assert (scheduler.rows, scheduler.divided_rows, scheduler.bytes) == (1, 0, 0)
     assert take(scheduler) == [(1, 0, 1)]
 
 
@@ -271,9 +386,11 @@ def test_a_queue_of_late_rows_only_gives_no_batch() -> None:
 
 def test_the_rest_of_a_divided_request_can_be_late() -> None:
     """Its first rows left in time, the others do not leave."""
-    scheduler = filled(2, Job(6, number=0, deadline=1.0), Job(1, number=1))
+    scheduler = filled(2, Job(6, number=0, deadline=1.0), Job(3, number=1))
     assert take(scheduler, now=0.0) == [(0, 0, 2)]
-    assert take(scheduler, now=1.0) == [(1, 0, 1)]
+    assert take(scheduler, now=1.0) == [(1, 0, 2)]
+    assert take(scheduler, now=1.0) == [(1, 2, 3)]
+    assert scheduler.rows == 0
 
 
 def test_late_rows_take_no_turn() -> None:
@@ -282,9 +399,10 @@ def test_late_rows_take_no_turn() -> None:
     assert take(scheduler, now=1.0) == [(1, 0, 1)]
 
 
-def test_rows_ahead_are_those_of_the_own_key() -> None:
-    """Rows that will be taken before others of the key that come now."""
-    scheduler = filled(2, Job(5, "a"), Job(1, "b"))
-    assert [scheduler.ahead(key) for key in "abc"] == [5, 1, 0]
+def test_rows_ahead_are_those_of_the_own_key_that_cannot_be_overtaken() -> None:
+    """Those of whole requests, for a whole request that comes now; for a large one none are certain to be."""
+    scheduler = filled(4, Job(3, "a"), Job(2, "a"), Job(9, "a"), Job(1, "b"))
+    assert [scheduler.ahead(Job(1, key)) for key in "abc"] == [5, 1, 0]
+    assert scheduler.ahead(Job(5, "a")) == 0
     take(scheduler)
-    assert [scheduler.ahead(key) for key in "abc"] == [3, 1, 0]
+    assert [scheduler.ahead(Job(1, key)) for key in "abc"] == [2, 1, 0]

@@ -155,6 +155,37 @@ def test_a_byte_order_mark_is_named() -> None:
         read_anything(b"\xef\xbb\xbf{}", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "alone"),
+    [
+        (rb'["\ud800"]', True),
+        (rb'["\ude00", 2]', True),
+        (rb'["\uD83D\ud83d\ude00"]', True),
+        (rb'["\ud83d\ude00\uDE00"]', True),
+        (rb'["\\\ud800 and more"]', True),
+        (rb'["\ud83d\ude00"', False),
+        (rb'["\\ud800"', False),
+        (rb'["\u0041', False),
+        (b'["a', False),
+    ],
+)
+def test_half_a_character_is_named(text: bytes, alone: bool) -> None:  # noqa: FBT001  # a table
+    """And is not told as a text that is cut off, unless it is that."""
+    with pytest.raises(JsonError) as caught:
+        read_anything(text, "/x")
+    assert ("stand in pairs" in str(caught.value)) == alone
+    assert ("truncated" in str(caught.value)) == (not alone)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [(rb'["\\", ",[{"]', 2), (rb'["\"", ",[{"]', 2), (rb'["\\\",", 1, 2]', 3), (rb'["\\\\", ",", ["\\"]]', 4)],
+)
+def test_an_escaped_backslash_escapes_nothing(text: bytes, values: int) -> None:
+    """So the quotation mark after it ends the string."""
+    assert count_values(text) == values
+
+
 @given(value=JSON)
 @settings(deadline=None)
 def test_the_cost_of_a_text_is_counted_outside_of_its_strings(value: object) -> None:

@@ -47,7 +47,7 @@ def test_the_largest_come_first_with_their_exact_numbers(data: st.DataObject, da
     named = largest_classes(spec_of(datatype, VARIABLE, VARIABLE), array, count, rows=True)
     assert named.shape == (len(array), min(count, array.shape[1]))
     for row, texts in zip(numbers_of(datatype, array), named.tolist(), strict=True):
-        ranks = [-math.inf if math.isnan(value) else value for value in row]
+        ranks = [(not math.isnan(value), value) for value in row]
         # `sorted` is stable, backwards too.
         order = sorted(range(len(row)), key=ranks.__getitem__, reverse=True)[:count]
         assert [int(text.split(":")[1]) for text in texts] == order

@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.utils import triton_to_np_dtype
 
-from service.codec.infer_output import Wanted
+from service.codec.infer_output import MOST_CLASSES, Wanted
 from service.codec.oip import InferCodec, InferRequest
 from service.codec.tensors import DTYPES, Array, Inputs, to_bytes
+from service.codec.texts import MOST_TEXTS
 from service.errors import (
     MAX_FAULTS,
     BinaryError,
     DatatypeError,
     ElementError,
     JsonError,
+    ReplyTooLargeError,
     RequestError,
     ShapeError,
     StructureError,
@@ -465,6 +467,18 @@ def test_left_over_bytes_are_refused() -> None:
     assert (pointers(error), error.faults[0].got) == ([""], "2 bytes longer")
 
 
+def test_a_size_below_zero_takes_no_bytes() -> None:
+    """Nor gives any back to the inputs after it."""
+    inputs = [binary(N, -3), binary(X, 8)]
+    error = refusal(PAIR, {"inputs": inputs}, np.array([1.5, math.nan], np.float32).tobytes())
+    assert [(fault.pointer, fault.got) for fault in error.faults] == [
+        ("/inputs/0/parameters/binary_data_size", "-3"),
+        ("/inputs/1", "a tensor with others: element 1 is nan"),
+    ]
+    error = refusal(PAIR, {"inputs": [binary(X, 8), binary(N, -3)]}, np.array([1.5, 2], np.float32).tobytes())
+    assert pointers(error) == ["/inputs/1/parameters/binary_data_size"]
+
+
 def test_a_faulty_input_still_takes_its_own_bytes() -> None:
     """The bytes of an input that is refused are not read as the next one's."""
     codec = codec_of([spec_of("x", "FP32", VARIABLE, 2), spec_of("b", "BOOL", VARIABLE)])
@@ -666,6 +680,67 @@ def test_a_large_tensor_of_one_row_is_read(*, nested: bool) -> None:
     ]
     arrays = decoded(codec_of(specs), {"inputs": tensors}).inputs.arrays
     assert [array.reshape(-1).tolist() for array in arrays] == list(data.values())
+
+
+@pytest.mark.parametrize("batching", ["rows", "none"])
+def test_a_reply_that_would_be_too_large_is_not_computed(batching: Batching) -> None:
+    """As JSON a reply is several times as large as in raw bytes, and only what is asked for counts."""
+    shape = (VARIABLE, 1000) if batching == "rows" else (1, 1000)
+    outputs = tuple(spec_of(name, "FP32", *shape) for name in "ab")
+    manifest = ModelManifest(
+        name="m",
+        version=1,
+        kind="tensors",
+        batching=batching,
+        inputs=(spec_of("x", "FP32", *shape[:1]),),
+        outputs=(*outputs, spec_of("open", "FP64", VARIABLE, VARIABLE)),
+    )
+    codec = InferCodec(manifest, MAX_ROWS, max_reply=20_000)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
+    for more in ({"outputs": [{"name": "a"}, {"name": "open"}]}, {"parameters": {"binary_data_output": True}}):
+        assert decoded(codec, {"inputs": [tensor]} | more).inputs.rows == 1
+    classes = [{"name": "b", "parameters": {"classification": 3}}]
+    assert decoded(codec, {"inputs": [tensor], "outputs": [{"name": "a"}, *classes]}).inputs.rows == 1
+    error = refusal(codec, {"inputs": [tensor]})
+    assert (type(error), pointers(error)) == (ReplyTooLargeError, ["/inputs"])
+    assert "1 row, whose reply has about 40000 bytes" in error.message
+    if batching == "rows":
+        assert codec.decode(bytes(8), 0).inputs.rows == 2
+        with pytest.raises(ReplyTooLargeError) as caught:
+            codec.decode(bytes(12), 0)
+        assert pointers(caught.value) == [""]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_texts_are_at_most_a_million(*, raw: bool) -> None:
+    """Each is costly, however short: more are refused by their shape, before they are read."""
+    codec = codec_of([spec_of("t", "BYTES", VARIABLE, VARIABLE)])
+    tensor: dict[str, Any] = {"name": "t", "datatype": "BYTES", "shape": [1, MOST_TEXTS]}
+    if raw:
+        assert decoded(codec, {"inputs": [binary(tensor, 4 * MOST_TEXTS)]}, bytes(4 * MOST_TEXTS)).inputs.rows == 1
+    tensor["shape"] = [1, MOST_TEXTS + 1]
+    error = refusal(codec, {"inputs": [binary(tensor, 4) if raw else tensor | {"data": [5]}]}, bytes(4) * raw)
+    assert (type(error), pointers(error)) == (ShapeError, ["/inputs/0/shape"])
+
+
+def test_classes_of_all_rows_are_bounded() -> None:
+    """Each is a text of its own: as many as a row has, of as many rows as they make few enough."""
+    outputs = [spec_of("wide", "FP32", VARIABLE, 5000), spec_of("slim", "FP32", VARIABLE, 2)]
+    codec = codec_of([spec_of("x", "FP32", VARIABLE)], [*outputs, spec_of("open", "FP32", VARIABLE, VARIABLE)])
+    rows = 32
+
+    def asked(**counts: int) -> dict[str, Any]:
+        outputs = [{"name": name, "parameters": {"classification": count}} for name, count in counts.items()]
+        tensor = {"name": "x", "datatype": "FP32", "shape": [rows], "data": [1] * rows}
+        return {"inputs": [tensor], "outputs": outputs}
+
+    most = MOST_CLASSES // rows
+    assert decoded(codec, asked(wide=most, slim=10**9, open=most)).inputs.rows == rows
+    error = refusal(codec, asked(slim=1, wide=most + 1, open=10**9))
+    assert isinstance(error, ShapeError)
+    assert [(fault.pointer, fault.expected) for fault in error.faults] == [
+        (f"/outputs/{place}/parameters/classification", f"{most} or fewer for {rows} rows") for place in (1, 2)
+    ]
 
 
 # Inputs against the model

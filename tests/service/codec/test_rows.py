@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.codec.body import LARGE
 from service.codec.rows import RowsCodec
 from service.codec.tensors import DTYPES, Array, Inputs
+from service.codec.texts import MOST_TEXTS
 from service.errors import (
     MAX_FAULTS,
     ElementError,
     FeatureError,
     JsonError,
+    ReplyTooLargeError,
     RequestError,
     ShapeError,
     StructureError,
@@ -139,14 +142,124 @@ def test_rows_of_a_variable_length_share_it() -> None:
     assert decoded(codec, [[1, 2, 3], [4, 5, 6]]).arrays[0].shape == (2, 3)
     uneven = refusal(codec, [[1, 2, 3], [4]])
     assert isinstance(uneven, ShapeError)
-    assert [(fault.pointer, fault.expected) for fault in uneven.faults] == [
-        ("/instances", "a list of rows of one shape")
+    assert [(fault.pointer, fault.expected, fault.got) for fault in uneven.faults] == [
+        ("/instances/1", "a list of 3, as the first row has", "a list of 1")
     ]
+    assert "a list of 2" in str(refusal(codec, [[1]] * 3 + [[1, 2]]))
     empty = refusal(codec, [[1], []])
     assert isinstance(empty, ShapeError)
     assert [(fault.pointer, fault.expected) for fault in empty.faults] == [
         ("/instances/1", "a list of 1 or more integers")
     ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "instances", "told"),
+    [
+        (
+            [spec_of("x", "FP32", VARIABLE, VARIABLE)],
+            [[1, 2], [3, 4], [5], [6]],
+            ("/instances/2", "a list of 2, as the first row has", "a list of 1"),
+        ),
+        (
+            [spec_of("x", "FP32", VARIABLE, VARIABLE, VARIABLE)],
+            [[[1], [2]], [[3], [4, 5]]],
+            ("/instances/1/1", "a list of 1, as the first list there has", "a list of 2"),
+        ),
+        (
+            [spec_of("x", "FP32", VARIABLE, VARIABLE, VARIABLE)],
+            [[[1], [2, 3]]],
+            ("/instances/0/1", "a list of 1, as the first list there has", "a list of 2"),
+        ),
+        (
+            [spec_of("x", "FP32", VARIABLE, 1), spec_of("a/b", "INT8", VARIABLE, VARIABLE)],
+            [{"x": [1], "a/b": [1, 2]}, {"x": [1], "a/b": [1.0]}],
+            ("/instances/1/a~1b", "a list of 2, as the first row has", "a list of 1"),
+        ),
+    ],
+)
+def test_of_each_input_the_first_row_of_another_shape_is_named(
+    inputs: Sequence[TensorSpec], instances: list[Any], told: tuple[str, str, str], explained: Check
+) -> None:
+    """With the length it should have: rows that are sound, each by itself, are computed together."""
+    error = refusal(codec_of(inputs), instances)
+    assert [(fault.pointer, fault.expected, fault.got) for fault in error.faults] == [told]
+    explained(error, {"instances": instances})
+
+
+def test_uneven_rows_of_several_inputs_are_told_at_once() -> None:
+    """In the order of the rows."""
+    codec = codec_of([spec_of("x", "FP32", VARIABLE, VARIABLE), spec_of("n", "INT8", VARIABLE, VARIABLE)])
+    error = refusal(codec, [{"x": [1], "n": [1]}, {"x": [1], "n": [1, 2]}, {"x": [1, 2], "n": [1, 2]}])
+    assert places(error) == ["/instances/1/n", "/instances/2/x"]
+
+
+@given(row_shapes=st.lists(st.lists(st.integers(1, 3), max_size=3), min_size=1, max_size=3))
+@settings(deadline=None)
+def test_what_may_be_sent_is_no_flood(row_shapes: list[list[int]]) -> None:
+    """As many rows as are allowed, each by name, of numbers in lists of any depth: always few enough to be read."""
+    specs = [
+        spec_of(
+            f"x{place}",
+            "INT8",
+            VARIABLE,
+            *shape,
+            names=[f"f{name}" for name in range(shape[0] if len(shape) == 1 else 0)],
+        )
+        for place, shape in enumerate(row_shapes)
+    ]
+    rows: list[Any] = [{spec.name: np.ones(spec.row_shape, np.int8).tolist() for spec in specs}]
+    if len(specs) == 1:
+        (row,) = rows[0].values()
+        rows = [row, dict.fromkeys((feature.name for feature in specs[0].features or ()), 1) or row]
+    for one in rows:
+        body = json.dumps({"instances": [one] * MAX_ROWS, "else": " " * LARGE}).encode()
+        assert codec_of(specs).decode(body).rows == MAX_ROWS
+
+
+def test_one_wrong_value_among_many_rows_is_found() -> None:
+    """In listed rows and named ones, in any row of a large request, and each of them only where it is."""
+    for place in (0, 1, MAX_ROWS - 1):
+        rows: list[Any] = [[1, 2], {"a b": 1, "c/d": 2}] * (MAX_ROWS // 2)
+        rows[place] = {"a b": 1, "c/d": None}
+        assert places(refusal(NAMED, rows)) == [f"/instances/{place}/c~1d"]
+        rows[place] = {"a b": 1, "e": 2}
+        assert places(refusal(NAMED, rows)) == [f"/instances/{place}", f"/instances/{place}/e"]
+        several: list[Any] = [{"x": [1, 2], "n/m": 3}] * MAX_ROWS
+        several[place] = {"n/m": 3, "x": [1, "a"]}
+        assert places(refusal(SEVERAL, several)) == [f"/instances/{place}/x/1"]
+
+
+def test_texts_are_at_most_a_million() -> None:
+    """Of which each is costly, however short."""
+    codec = codec_of([spec_of("t", "BYTES", VARIABLE, VARIABLE)])
+    assert decoded(codec, [[""] * MOST_TEXTS]).arrays[0].size == MOST_TEXTS
+    error = refusal(codec, [[""] * (MOST_TEXTS + 1)])
+    assert (type(error), places(error)) == (ShapeError, ["/instances"])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "rows"),
+    [
+        ([spec_of("y", "FP32", VARIABLE, 10)], 5),
+        ([spec_of("y", "INT8", VARIABLE, 10)], 8),
+        ([spec_of("y", "FP32", VARIABLE, 5), spec_of("z" * 96, "BOOL", VARIABLE)], 4),
+        ([spec_of("p", "FP32", VARIABLE, 1, labels=("no", "y" * 66))], 10),
+        ([spec_of("p", "FP32", VARIABLE, 2, labels=("n" * 21, "y" * 40))], 6),
+        ([spec_of("y", "FP32", VARIABLE, VARIABLE)], MAX_ROWS),
+    ],
+)
+def test_a_reply_that_would_be_too_large_is_not_computed(outputs: Sequence[TensorSpec], rows: int) -> None:
+    """About as many rows come in as the reply has room for; any number where a row's length is not known."""
+    manifest = ModelManifest(
+        name="m", version=1, kind="tensors", inputs=(spec_of("x", "FP32", VARIABLE),), outputs=tuple(outputs)
+    )
+    codec = RowsCodec(manifest, MAX_ROWS, max_reply=1000)
+    assert decoded(codec, [1] * rows).rows == rows
+    if rows < MAX_ROWS:
+        with pytest.raises(ReplyTooLargeError, match=f"{rows + 1} rows") as caught:
+            decoded(codec, [1] * (rows + 1))
+        assert places(caught.value) == ["/instances"]
 
 
 @pytest.mark.parametrize("value", [1.0, 1e2, -0.0])

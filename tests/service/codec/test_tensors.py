@@ -13,10 +13,13 @@ from service.codec.tensors import (
     DTYPES,
     Array,
     Inputs,
+    RowPacker,
+    all_fit,
     describe,
     element_type,
     find_faults,
     find_misfit,
+    first_uneven,
     from_bytes,
     from_doubles,
     from_lists,
@@ -24,6 +27,7 @@ from service.codec.tensors import (
     labels_of,
     limits,
     numbers_of,
+    suspects,
     to_bytes,
     with_integers,
 )
@@ -397,6 +401,123 @@ def test_a_look_can_stop_at_any_fault() -> None:
     assert isinstance(next(find_faults(spec_of("FP32"), 5, (VARIABLE,), "/x")), ShapeError)
 
 
+@pytest.mark.parametrize("datatype", ["FP32", "INT8", "UINT64", "BOOL", "BYTES"])
+@pytest.mark.parametrize("shape", [(2_500,), (50, 50), (VARIABLE, VARIABLE), (2, 1250, 1), (3, VARIABLE, 2)])
+@given(
+    wrong=st.dictionaries(
+        st.integers(0, 2_499),
+        st.sampled_from([None, "a", True, 1, 1.0, 1.5, 300, -1, 2**70, 1e300, math.inf, [], [1], [[1, 1]], {}]),
+        max_size=4,
+    )
+)
+@settings(deadline=None, max_examples=20)
+def test_many_values_are_looked_at_as_closely_as_one(
+    datatype: Datatype, shape: tuple[int, ...], wrong: dict[int, object]
+) -> None:
+    """The faults among thousands, in lists of any depth, are those of each element and list looked at by itself."""
+    spec = spec_of(datatype)
+    right: Any = {"BOOL": True, "BYTES": "a", "FP32": 0.5}.get(datatype, 1)
+    lengths = [50 if length == VARIABLE else length for length in shape]
+    values: list[Any] = [wrong.get(place, right) for place in range(math.prod(lengths))]
+    for length in reversed(lengths[1:]):
+        values = [values[start : start + length] for start in range(0, len(values), length)]
+    if len(wrong) == 3:
+        values[-1] = values[0][:1] if len(shape) > 1 else None
+
+    def each(value: Any, shape: tuple[int, ...], pointer: str) -> list[tuple[str, str, str]]:  # noqa: ANN401  # JSON
+        if not shape or not isinstance(value, list) or not (len(value) == shape[0] or (shape[0] == VARIABLE and value)):
+            found = [fault for error in find_faults(spec, value, shape, pointer) for fault in error.faults]
+            return [(fault.pointer, fault.expected, fault.got) for fault in found]
+        return [fault for place, inner in enumerate(value) for fault in each(inner, shape[1:], f"{pointer}/{place}")]
+
+    expected = each(values, shape, "/x")
+    assert faults(datatype, values, shape) == expected
+    assert all_fit(spec, [values], shape) == (not expected)
+
+
+@given(places=st.sets(st.integers(0, 9_999), max_size=5), width=st.sampled_from([1, 20, 5_000]))
+@settings(deadline=None)
+def test_only_what_is_near_a_fault_is_looked_at_closely(places: set[int], width: int) -> None:
+    """Every value is asked about once, together with others; of those with a faulty one about a thousand elements."""
+    asked: list[int] = []
+
+    def fit(few: Any) -> bool:  # noqa: ANN401  # a part of the range
+        asked.extend(few)
+        return places.isdisjoint(few)
+
+    close = list(suspects(range(10_000), (width,), fit))
+    assert asked == list(range(10_000))
+    assert places <= {value for _, value in close}
+    assert all(place == value for place, value in close)
+    assert len(close) <= len(places) * max(1024 // width, 1)
+
+
+@pytest.mark.parametrize("datatype", FLOATS)
+@given(value=st.floats(allow_nan=False) | st.integers(-(2**1025), 2**1025), step=st.integers(-3, 3))
+@settings(deadline=None)
+def test_a_number_is_refused_just_where_it_would_be_infinite(datatype: Datatype, value: float, step: int) -> None:
+    """The second look says of a number what the fast way says of it, to the last digit."""
+    edge = {"FP16": 65520, "FP32": 2**128 - 2**103, "FP64": 2**1024 - 2**970}[datatype]
+    near: list[float] = [edge + step, -edge - step, edge - 2**74 * step, edge - 2**969 * step]
+    near += [math.nextafter(float(edge - 2**970), math.inf), math.nextafter(float(edge), 0) if edge < 2**1023 else 1]
+    for number in (value, *near):
+        fits = from_lists(spec_of(datatype), [number], (1,)) is not None
+        assert (faults(datatype, number, ()) == []) == fits
+        assert all_fit(spec_of(datatype), [number], ()) == fits
+
+
+@given(data=st.data(), datatype=st.sampled_from([*FLOATS, *INTEGERS]), width=st.integers(1, 5))
+@settings(deadline=None)
+def test_a_row_is_packed_into_the_array_it_was(data: st.DataObject, datatype: Datatype, width: int) -> None:
+    """Bit for bit as from lists; and where an element does not fit, or there are others than a row has, not at all."""
+    spec = TensorSpec(name="x", datatype=datatype, shape=(VARIABLE, width))
+    packer = RowPacker.of(spec)
+    assert packer is not None
+    array = data.draw(draws.arrays(datatype, (1, width)))
+    packed = packer.pack(array[0].tolist())
+    assert packed is not None
+    assert same_bits(packed, array)
+    numbers = st.integers(-(2**65), 2**65) if datatype in INTEGERS else st.floats(allow_nan=False, allow_infinity=False)
+    values = data.draw(st.lists(numbers, min_size=width - 1, max_size=width + 1))
+    packed, listed = packer.pack(values), from_lists(spec, [values], (1, width))
+    assert (packed is None) == (listed is None)
+    assert packed is None or listed is None or same_bits(packed, listed)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape"),
+    [
+        ("BF16", (VARIABLE, 2)),
+        ("BOOL", (VARIABLE, 2)),
+        ("BYTES", (VARIABLE, 2)),
+        ("FP32", (VARIABLE,)),
+        ("FP32", (VARIABLE, VARIABLE)),
+        ("FP32", (VARIABLE, 2, 2)),
+        ("FP32", (VARIABLE, 1025)),
+    ],
+)
+def test_only_a_short_row_of_numbers_is_packed(datatype: Datatype, shape: tuple[int, ...]) -> None:
+    """Every other one is made of lists; ids of words too, which have limits of their own."""
+    assert RowPacker.of(TensorSpec(name="x", datatype=datatype, shape=shape)) is None
+    assert RowPacker.of(TensorSpec(name="x", datatype="INT64", shape=(VARIABLE, 2), vocabulary=("a", "b"))) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([1, 2], None),
+        ([[1], [2]], None),
+        ([[1, 2], [3, 4], [5]], ([2], 2, 1)),
+        ([[[1], [2]], [[3], [4, 5]]], ([1, 1], 1, 2)),
+        ([[[[1]], [[2]], [[3]]], [[[4]], [[5]], [[6, 7]]]], ([1, 2, 0], 1, 2)),
+        ([[[1], [2, 3]], [[4]]], ([1], 2, 1)),
+    ],
+)
+def test_the_first_list_of_another_length_is_found(values: list[Any], found: tuple[list[int], int, int] | None) -> None:
+    """The outer lists before the inner ones."""
+    assert first_uneven(values) == found
+
+
 def test_whole_floats_become_integers_where_integers_are_meant() -> None:
     """At any depth, and nothing else is touched."""
     values = [[1.0, 2], [1.5, "a", True, None, math.inf]]
@@ -415,6 +536,8 @@ def test_whole_floats_become_integers_where_integers_are_meant() -> None:
         (True, "true"),
         (False, "false"),
         (1.5, "1.5"),
+        (math.inf, "a number too large"),
+        (-math.inf, "a number too large"),
         ("a", "'a'"),
     ],
 )

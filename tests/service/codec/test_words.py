@@ -3,18 +3,23 @@
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.codec.envelope import Input
+from service.codec.infer_input import InputReader
 from service.codec.oip import InferCodec
 from service.codec.words import LONGEST_CONTEXT, MOST_WORDS, NEXT_WORDS, Contexts, WordsCodec
 from service.errors import (
     MAX_FAULTS,
+    BinaryError,
     ElementError,
     FeatureError,
     JsonError,
+    ReplyTooLargeError,
     RequestError,
     ShapeError,
     StructureError,
@@ -78,6 +83,71 @@ def test_the_likeliest_words_come_first_and_the_unknown_is_none(probabilities: l
     assert (len(set(words)), "<unknown>" in words) == (NEXT_WORDS, False)
     assert [entry["probability"] for entry in prediction["next"]] == [given_for[word] for word in words]
     assert [given_for[word] for word in words] == sorted(probabilities[1:], reverse=True)[:NEXT_WORDS]
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.sampled_from([0.0, 0.25, 0.5]), min_size=len(WORDS), max_size=len(WORDS)), min_size=1, max_size=9
+    )
+)
+def test_of_equally_likely_words_the_first_comes_first(rows: list[list[float]]) -> None:
+    """Each context has its own answer, the same every time."""
+    reply = CODEC.encode(decoded([{"context": ["the"]}] * len(rows)), [(np.array(rows, np.float32),)])
+    for row, prediction in zip(rows, json.loads(reply)["predictions"], strict=True):
+        order = sorted(range(1, len(WORDS)), key=lambda index: -row[index])[:NEXT_WORDS]
+        assert prediction["next"] == [{"word": WORDS[index], "probability": row[index]} for index in order]
+
+
+def test_a_reply_that_would_be_too_large_is_not_computed() -> None:
+    """Words and their probabilities take about as many bytes for each context."""
+    codec = WordsCodec(MANIFEST, MAX_ROWS, max_reply=1000)
+    context = {"context": ["the"]}
+    rows = 1000 // (NEXT_WORDS * (len("<unknown>") + 48))
+    assert len(codec.decode(json.dumps({"instances": [context] * rows}).encode()).unknown) == rows
+    with pytest.raises(ReplyTooLargeError, match=f"{rows + 1} rows"):
+        codec.decode(json.dumps({"instances": [context] * (rows + 1)}).encode())
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "pointer"),
+    [
+        (1, LONGEST_CONTEXT, None),
+        (MOST_WORDS // LONGEST_CONTEXT, LONGEST_CONTEXT, None),
+        (1, LONGEST_CONTEXT + 1, "/inputs/0/shape/1"),
+        (MOST_WORDS // LONGEST_CONTEXT + 1, LONGEST_CONTEXT, "/inputs/0/shape"),
+    ],
+)
+def test_contexts_over_version_2_are_as_long_as_over_version_1(rows: int, length: int, pointer: str | None) -> None:
+    """As JSON, as bytes and as bytes alone; longer ones are refused by their shape, before their ids are read."""
+    codec = InferCodec(MANIFEST, MAX_ROWS)
+    count = rows * length
+    tensor = {"name": "context", "datatype": "INT64", "shape": [rows, length]}
+    listed = json.dumps({"inputs": [tensor | {"data": [1] * count}]}).encode()
+    raw = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": 8 * count}}]}).encode()
+    blob = np.ones(count, np.int64).tobytes()
+    bodies = [(listed, None), (raw + blob, len(raw))]
+    if rows == 1:
+        bodies.append((blob, 0))
+    for body, json_length in bodies:
+        if pointer is None:
+            assert codec.decode(body, json_length).inputs.arrays[0].shape == (rows, length)
+            continue
+        with pytest.raises(BinaryError if json_length == 0 else ShapeError) as caught:
+            codec.decode(body, json_length)
+        assert [fault.pointer for fault in caught.value.faults] == ["" if json_length == 0 else pointer]
+
+
+def test_words_of_rows_of_a_fixed_length_are_bounded_too() -> None:
+    """By all of them together."""
+    spec = TensorSpec(name="x", datatype="INT64", shape=(VARIABLE, 1024), vocabulary=WORDS)
+    reader = InputReader(spec, 1000)
+    most = MOST_WORDS // 1024
+    assert reader.read_alone(bytes(8 * 1024 * most)).shape == (most, 1024)
+    with pytest.raises(BinaryError):
+        reader.read_alone(bytes(8 * 1024 * (most + 1)))
+    with pytest.raises(ShapeError) as caught:
+        reader.read(Input("x", [most + 1, 1024], "INT64", data=msgspec.Raw(b"[]")), memoryview(b""), "/inputs/0")
+    assert [fault.pointer for fault in caught.value.faults] == ["/inputs/0/shape"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Behaviour of service.model.loading."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from service.errors import ChecksumError, GoldenError, GraphError, ModelError, SettingsError
 from service.manifest import Golden
@@ -43,6 +45,30 @@ def test_what_is_wrong_is_told_as_it_is(tmp_path: Path) -> None:
         load(tmp_path / "garbage.onnx", "garbage")
     with pytest.raises(ModelError, match="gone"):
         load(tmp_path / "gone", "gone")
+
+
+def test_a_file_that_does_not_tell_its_shapes_is_refused(tmp_path: Path) -> None:
+    """What onnxruntime announces as a scalar may be anything; a scalar that is told is one."""
+    for shape, name in ((None, "unknown"), ([], "scalar")):
+        values = [helper.make_tensor_value_info(one, TensorProto.FLOAT, shape) for one in ("x", "y")]
+        graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", values[:1], values[1:])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        (tmp_path / f"{name}.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(GraphError) as caught:
+        load(tmp_path / "unknown.onnx", "unknown")
+    said = "it does not say how many dimensions 'x', 'y' has: export it with its shapes"
+    assert caught.value.message == f"{tmp_path / 'unknown.onnx'}: {said}"
+    assert load(tmp_path / "scalar.onnx", "scalar").manifest.inputs[0].shape == ()
+
+
+def test_a_file_s_name_must_be_text(tmp_path: Path) -> None:
+    """Linux takes any bytes for one, onnxruntime does not; the sentence can be printed."""
+    path = save(tmp_path, os.fsdecode(b"caf\xe9.onnx"), "line")
+    with pytest.raises(GraphError) as caught:
+        load(path, "caf")
+    said = "its name is not UTF-8, and onnxruntime opens no such file: give it another name"
+    assert caught.value.message == f"{tmp_path}/caf\\xe9.onnx: {said}"
+    assert load(save(tmp_path, "café.onnx", "line"), "cafe").manifest.name == "cafe"
 
 
 def test_a_missing_provider_is_a_settings_error(tmp_path: Path) -> None:

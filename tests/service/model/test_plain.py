@@ -135,7 +135,7 @@ def test_a_graph_that_fails_on_zeros_takes_requests_whole() -> None:
 def test_a_graph_without_inputs_is_refused() -> None:
     """A graph that computes nothing from nothing has no manifest, and the sentence says what it lacks."""
     nodes = [helper.make_node("Constant", [], ["one"], value_floats=[1.0])]
-    with pytest.raises(ManifestError, match=rf"^{WHERE}: inputs: "):
+    with pytest.raises(ManifestError, match=rf"^{WHERE}: the graph has no inputs, so there is nothing to ask it$"):
         described(graph_file(nodes, {}, {"one": [1]}))
 
 

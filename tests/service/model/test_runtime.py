@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from service.codec.tensors import DTYPES
 from service.errors import ComputeError, GraphError, SettingsError
 from service.model.runtime import Arrays, Runtime, Tensor, join, require_provider, split, stack
 from service.model.store import StoredVersion, open_version
@@ -64,11 +65,10 @@ def fresh_process(program: str, **environment: str) -> str:
 def test_answers_are_those_of_the_reference(name: str) -> None:
     """What onnxruntime computes is what ONNX's own implementation of the operators gives."""
     sample = sample_of(name)
-    dtypes = {"FP32": np.float32, "INT64": np.int64, "BYTES": np.object_}
-    arrays: Arrays = tuple(np.array(sample.rows[spec.name], dtypes[spec.datatype]) for spec in sample.inputs)
+    arrays: Arrays = tuple(np.array(sample.rows[spec.name], DTYPES[spec.datatype]) for spec in sample.inputs)
     expected = reference(sample, sample.rows)
     for spec, output in zip(sample.outputs, load(name).run(arrays), strict=True):
-        assert output.dtype == dtypes[spec.datatype]
+        assert output.dtype == DTYPES[spec.datatype]
         if spec.datatype == "BYTES":
             assert output.tolist() == expected[spec.name].tolist()
         else:

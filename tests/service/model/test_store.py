@@ -1,13 +1,14 @@
 """Behaviour of service.model.store."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from service.errors import ChecksumError, ManifestError, ModelError
-from service.model.store import find_models, model_name, open_version
+from service.model.store import find_models, model_name, open_version, printable
 from tests.service.conftest import SAMPLES, golden_of, graph_of, manifest_of, publish, write_version
 
 MANIFEST, GRAPH, GOLDEN = "manifest.json", "model.onnx", "golden.json"
@@ -313,3 +314,27 @@ def test_where_there_is_nothing_an_error_says_what_is_expected(place: str, said:
     with pytest.raises(ModelError) as caught:
         find_models(tmp_path / place)
     assert caught.value.message == f"{tmp_path / place}: {said}"
+
+
+@pytest.mark.parametrize("kind", ["model", "version", "file"])
+def test_what_cannot_be_looked_into_is_left_out_alone(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says which and why; its neighbours are found."""
+    put(tmp_path, "a/1", "b.onnx")
+    place = {"model": "c", "version": "a/2", "file": "c.onnx"}[kind]
+    # Followed, it is an error for everybody, as a closed folder is for most.
+    (tmp_path / place).symlink_to("x" * 300)
+    assert found(tmp_path) == {"a": {1: "a/1"}, "b": {1: "b.onnx"}}
+    assert caplog.messages == [f"{tmp_path / place} is not served: it cannot be looked into: File name too long"]
+
+
+def test_a_folder_that_is_no_text_can_be_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each byte that is no UTF-8 is written out."""
+    folder = tmp_path / os.fsdecode(b"\xff")
+    put(folder, "b.onnx", "stats.onnx")
+    assert list(found(folder)) == ["b"]
+    assert caplog.messages == [
+        f"{tmp_path}/\\xff/stats.onnx is not served: no model can be called 'stats': give it another name"
+    ]
+    assert printable(tmp_path / "ü") == f"{tmp_path}/ü"

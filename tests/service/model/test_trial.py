@@ -1,9 +1,12 @@
 """Behaviour of service.model.trial."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from service.errors import ComputeError
 from service.manifest import Datatype
@@ -90,6 +93,8 @@ def test_rows_that_a_batch_changes_are_found_out() -> None:
     ("change", "difference"),
     [
         (lambda arrays: (arrays[0] * np.float32("nan"),), None),
+        (lambda arrays: (np.where(len(arrays[0]) > 1, np.float32("nan"), arrays[0]),), float("inf")),
+        (lambda arrays: (np.where(len(arrays[0]) > 1, arrays[0], np.float32("nan")),), float("inf")),
         # The same number by other bits: not the same answer.
         (lambda arrays: (np.where(len(arrays[0]) > 1, np.float32(-0.0), np.float32(0)) * np.abs(arrays[0]),), 0.0),
         (lambda arrays: (np.where(len(arrays[0]) > 1, np.inf, arrays[0]),), float("inf")),
@@ -151,7 +156,7 @@ def test_a_request_that_is_a_run_is_measured_as_it_is() -> None:
         assert len(machine.sizes) == runs
 
 
-def samples(sample: Sample, *proven: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Arrays | None:
+def samples(sample: Sample, *proven: np.ndarray[tuple[int, ...], np.dtype[Any]]) -> Arrays | None:
     """What a model is tried with."""
     return sample_of(Runtime(graph_of(sample), "model"), manifest_of("model", sample), proven or None)
 
@@ -163,15 +168,42 @@ def test_one_golden_row_becomes_rows_of_several_magnitudes() -> None:
     assert rows[0].tolist() == pytest.approx([0.1, 0.25, -0.7, 0.33])
 
 
-def test_without_golden_rows_numbers_are_drawn_and_all_else_is_nought() -> None:
-    """An index that is nought is in every table, and the same numbers are drawn each time."""
+def test_without_golden_rows_every_input_is_drawn() -> None:
+    """The same values each time; of what is no float, nought and one, which nearly every graph takes."""
     first, again = (samples(SAMPLES["pair"]) or () for _ in range(2))
     assert [array.tolist() for array in first] == [array.tolist() for array in again]
-    numbers, indices = first
-    assert len({row.tobytes() for row in numbers}) == len(numbers) == len(indices)
-    assert not indices.any()
+    numbers, counts = first
+    assert len({row.tobytes() for row in numbers}) == len(numbers) == len(counts)
+    assert set(counts.ravel().tolist()) == {0, 1}
     (texts,) = samples(ODD["echo"]) or ()
-    assert set(texts.ravel().tolist()) == {""}
+    assert (texts[0].tolist(), texts[1].tolist(), set(texts.ravel().tolist())) == (["", ""], ["1", "1"], {"", "1"})
+    (flags,) = samples(ODD["flags"]) or ()
+    assert (flags[0].tolist(), flags[1].tolist()) == ([False, False], [True, True])
+
+
+def test_golden_rows_that_are_no_floats_stay_where_they_differ() -> None:
+    """Of equal ones only the first stays."""
+    own = np.array([[7, 8], [9, 8]], np.int64)
+    (rows,) = samples(SAMPLES["counter"], own) or ()
+    assert rows.tolist() == own.tolist() * 4
+    (rows,) = samples(SAMPLES["counter"], own[:1]) or ()
+    assert (rows[0].tolist(), rows[1].tolist()) == ([7, 8], [0, 0])
+
+
+def test_a_free_length_is_more_than_one_where_the_graph_takes_it() -> None:
+    """Of all inputs at once."""
+    (steps,) = samples(ODD["late"]) or ()
+    assert steps.shape[1:] == (3, 2)
+    one_only = dataclasses.replace(
+        SAMPLES["tokens"],
+        nodes=[
+            helper.make_node("Squeeze", ["ids", "axis"], ["one"]),
+            helper.make_node("Unsqueeze", ["one", "axis"], ["shifted"]),
+        ],
+        constants={"axis": np.array([1], np.int64)},
+    )
+    (ids,) = samples(one_only) or ()
+    assert ids.shape[1:] == (1,)
 
 
 def test_a_model_without_rows_is_tried_with_its_own_shape() -> None:
@@ -196,5 +228,33 @@ def picky(datatype: Datatype) -> Iterator[Sample]:
 def test_a_graph_that_fails_on_all_that_comes_to_mind_has_no_sample() -> None:
     """One that takes zeros is tried with these."""
     taking, failing = picky("INT64")
-    assert samples(taking) is not None
+    (indices,) = samples(taking) or ()
+    assert not indices.any()
     assert samples(failing) is None
+
+
+def test_each_input_is_varied_that_the_graph_takes_so() -> None:
+    """One that it takes as nought alone does not keep the others alike."""
+    sample = Sample(
+        inputs=(tensor("index", "INT64", 1), tensor("count", "INT64", 1), tensor("number", "FP32", 1)),
+        outputs=(tensor("entry", "FP32", 1), tensor("same", "INT64", 1), tensor("own", "FP32", 1)),
+        nodes=[
+            helper.make_node("Gather", ["table", "index"], ["entry"]),
+            helper.make_node("Identity", ["count"], ["same"]),
+            helper.make_node("Identity", ["number"], ["own"]),
+        ],
+        rows={},
+        constants={"table": np.zeros(1, np.float32)},
+    )
+    indices, counts, numbers = samples(sample) or ()
+    assert not indices.any()
+    assert counts[:2].tolist() == [[0], [1]]
+    assert len(np.unique(numbers)) == len(numbers) == len(indices)
+
+
+@pytest.mark.parametrize(("rows", "differing"), [([[1, 2]] * 4, False), ([[1, 2], [1, 2], [1, 3]], True)])
+def test_rows_that_are_all_alike_are_told(rows: list[list[float]], *, differing: bool) -> None:
+    """They would not show what they do to each other; also where a size fails."""
+    for change in (lambda arrays: arrays, failing_from(3)):
+        machine = Machine(lambda _: 1e-5, change)
+        assert try_batches(machine.run, (np.array(rows, np.float32),), 8, clock=machine.clock).differing == differing
