@@ -2,6 +2,7 @@
 
 import logging
 from asyncio import Future, gather
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from time import perf_counter
 from typing import Any, Literal, NamedTuple, cast
@@ -135,6 +136,9 @@ class Predictor:
     def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
         self._catalog = catalog
         self._metrics = metrics
+        self.aside = ThreadPoolExecutor(1, "aside")
+        """Where large bodies are read and written. One thread, since they would wait for each other in several too,
+        and each would keep the memory that it once needed."""
 
     def begin(self, call: Call) -> Reply | Pending:
         """Read a call and queue its rows; a reply at once where that cannot be."""

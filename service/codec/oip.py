@@ -149,7 +149,8 @@ class InferCodec:
                 arrays[name] = None
                 arrays[name] = reader.read(given, blob, pointer)
             except RequestError as error:
-                found.append(error)
+                # Else it would keep the body alive: its frames know the list that it stands in.
+                found.append(error.forget())
                 if len(found) >= MAX_FAULTS:
                     return None
         left_over = len(blobs) - taken

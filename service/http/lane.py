@@ -2,8 +2,9 @@
 
 import re
 from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -13,6 +14,8 @@ from service.http.guard import Guard, Limits
 from service.http.wire import JSON_LENGTH_HEADER, Response, parse_json_length, write, write_error
 from service.metrics import Metrics
 from service.predict import LARGE, Call, Encoded, Pending, Predictor, Protocol, Reply
+
+T = TypeVar("T")
 
 _NAME = rb"([A-Za-z0-9_.-]+)"
 _PATH = re.compile(
@@ -90,7 +93,7 @@ class Exchange:
         if pending is None:
             return
         if pending.is_large:
-            self.lane.loop.run_in_executor(None, pending.encode).add_done_callback(self._encoded)
+            self.lane.aside(pending.encode).add_done_callback(self._encoded)
         else:
             self.pending = None
             self.lane.reply(self, pending.finish())
@@ -187,8 +190,12 @@ class Lane(Guard):
         if accept is None or len(reply.body) < LARGE:
             self._answer(exchange, write(reply, accept))
             return
-        made = self.loop.run_in_executor(None, write, reply, accept)
+        made = self.aside(write, reply, accept)
         made.add_done_callback(lambda done: self._answer(exchange, done.result()))
+
+    def aside(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":  # noqa: ANN401  # its own
+        """What the function gives, computed on another thread."""
+        return self.loop.run_in_executor(self._predictor.aside, function, *arguments)
 
     def give_up(self, exchange: Exchange) -> None:
         """End an exchange for which the server has no more time."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -14,7 +14,6 @@ from service.http.wire import JSON_LENGTH_HEADER, Response, expand, parse_json_l
 from service.metrics import Metrics
 from service.predict import LARGE, Call, Pending, Predictor, Protocol, Reply
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -57,36 +56,34 @@ class PredictionRoute:
         json_length = None if length is None else parse_json_length(length)
         body = await read_body(request, self._max_body)
         if coding := _header(request, "content-encoding"):
-            body = await _aside(len(body), expand, body, coding, self._max_body)
+            body = await self._aside(len(body), expand, body, coding, self._max_body)
         path = request.path_params
         call = Call(self._protocol, path["model"], path.get("version"), body, json_length)
-        begun = self._predictor.queue(await _aside(len(body), self._predictor.read, call))
-        reply = begun if isinstance(begun, Reply) else await _finish(begun, receive)
-        return await _aside(len(reply.body), write, reply, _header(request, "accept-encoding"))
+        begun = self._predictor.queue(await self._aside(len(body), self._predictor.read, call))
+        reply = begun if isinstance(begun, Reply) else await self._finish(begun, receive)
+        return await self._aside(len(reply.body), write, reply, _header(request, "accept-encoding"))
+
+    async def _finish(self, pending: Pending, receive: Receive) -> Reply:
+        """The reply, once the rows are computed; raises `ClientDisconnect` where nobody waits for it any more."""
+        try:
+            await _wait(pending, receive)
+            encoded = await self._aside(LARGE if pending.is_large else 0, pending.encode)
+        except BaseException:
+            pending.abandon()
+            raise
+        return pending.end(encoded)
+
+    async def _aside(self, size: int, function: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401  # its own
+        """What the function gives; where it is about so many bytes, computed on another thread."""
+        if size < LARGE:
+            return function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._predictor.aside, function, *arguments)
 
 
 def _header(request: Request, name: str) -> str | None:
     """A header; of one that comes several times all are meant."""
     values = request.headers.getlist(name)
     return ",".join(values) if values else None
-
-
-async def _finish(pending: Pending, receive: Receive) -> Reply:
-    """The reply, once the rows are computed; raises `ClientDisconnect` where nobody waits for it any more."""
-    try:
-        await _wait(pending, receive)
-        encoded = await _aside(LARGE if pending.is_large else 0, pending.encode)
-    except BaseException:
-        pending.abandon()
-        raise
-    return pending.end(encoded)
-
-
-async def _aside(size: int, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """What the function gives; where it is about so many bytes, computed on another thread."""
-    if size < LARGE:
-        return function(*arguments, **named)
-    return await asyncio.to_thread(function, *arguments, **named)
 
 
 async def read_body(request: Request, max_body: int) -> bytes:
