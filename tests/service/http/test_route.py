@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from service.config import Settings
 from service.http.app import create_app
@@ -73,44 +74,76 @@ def test_a_damaged_body_is_counted_by_its_code(client: httpx.Client) -> None:
     assert 'forwardpass_unrouted_requests_total{code="invalid_compression"} 1.0' in client.get("/metrics").text
 
 
+MANY = {"instances": [[1, 2]] * 4000}
+"""More rows than are computed, one by one, before the event loop has gone round a few times."""
+
+
+async def ask(app: FastAPI, body: dict[str, Any], gone: asyncio.Event) -> list[dict[str, Any]]:
+    """What the application sends to a client, which goes away at an event."""
+    sent: list[dict[str, Any]] = []
+    unread = [{"type": "http.request", "body": json.dumps(body).encode()}]
+
+    async def receive() -> dict[str, Any]:
+        if unread:
+            return unread.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:  # noqa: ANN401  # an ASGI message
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": LINE, "headers": [], "query_string": b"", "app": app}
+    await app(scope, receive, send)
+    return sent
+
+
+async def metrics(app: FastAPI) -> str:
+    """The page of metrics."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as reader:
+        return (await reader.get("/metrics")).text
+
+
+def check_let_go(page: str) -> None:
+    """One request of two was let go, before all its rows were computed."""
+    labels = 'model="line",outcome="cancelled",protocol="v1",version="1"'
+    assert f"forwardpass_requests_total{{{labels}}} 1.0" in page
+    assert 'forwardpass_requests_in_flight{model="line",version="1"} 0.0' in page
+    (computed,) = re.findall(r'forwardpass_batch_rows_sum\{model="line",version="1"\} (.*)', page)
+    assert float(computed) < 8000
+
+
 def test_the_rows_of_a_client_that_has_gone_are_not_computed(samples: Path) -> None:
-    """While it waits behind another request, its place in the queue is given up and it is counted as cancelled."""
+    """While they wait, their place in the queue is given up; another request is answered."""
     app = create_app(Settings(models=samples, execution="thread", max_batch=1))
-
-    async def ask(body: dict[str, Any], gone: asyncio.Event | None) -> list[dict[str, Any]]:
-        sent: list[dict[str, Any]] = []
-        unread = [{"type": "http.request", "body": json.dumps(body).encode()}]
-
-        async def receive() -> dict[str, Any]:
-            if unread:
-                return unread.pop()
-            await (gone or asyncio.Event()).wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:  # noqa: ANN401  # an ASGI message
-            sent.append(message)
-
-        scope = {"type": "http", "method": "POST", "path": LINE, "headers": [], "query_string": b"", "app": app}
-        await app(scope, receive, send)
-        return sent
 
     async def scene() -> str:
         async with app.router.lifespan_context(app):
             gone = asyncio.Event()
-            # As many rows as keep the model's thread at work until the other request is there and gone.
-            first = asyncio.ensure_future(ask({"instances": [[1, 2]] * 4000}, None))
-            second = asyncio.ensure_future(ask(ROW, gone))
+            stays, goes = (asyncio.ensure_future(ask(app, MANY, event)) for event in (asyncio.Event(), gone))
             await asyncio.sleep(0)
             gone.set()
-            assert await second == []
-            answered = await first
-            assert answered[0]["status"] == 200
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://server") as reader:
-            return (await reader.get("/metrics")).text
+            assert await goes == []
+            assert (await stays)[0]["status"] == 200
+        # Nobody is left who waits for a client to go.
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return await metrics(app)
 
-    page = asyncio.run(scene())
-    labels = 'model="line",outcome="cancelled",protocol="v1",version="1"'
-    assert f"forwardpass_requests_total{{{labels}}} 1.0" in page
-    (computed,) = re.findall(r'forwardpass_batch_rows_sum\{model="line",version="1"\} (.*)', page)
-    assert 4000 <= float(computed) < 8000
+    check_let_go(asyncio.run(scene()))
+
+
+def test_a_request_for_which_the_server_has_no_more_time_is_told_so(samples: Path) -> None:
+    """Its rows are not computed either."""
+    app = create_app(Settings(models=samples, execution="thread", max_batch=1))
+
+    async def scene() -> str:
+        async with app.router.lifespan_context(app):
+            stays, ends = (asyncio.ensure_future(ask(app, MANY, asyncio.Event())) for _ in range(2))
+            for _ in range(3):
+                await asyncio.sleep(0)
+            ends.cancel()
+            head, body = await ends
+            assert (head["status"], json.loads(body["body"])["code"]) == (503, "draining")
+            assert (await stays)[0]["status"] == 200
+        return await metrics(app)
+
+    check_let_go(asyncio.run(scene()))
