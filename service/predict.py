@@ -113,10 +113,15 @@ class Pending:
 
     def abandon(self) -> None:
         """Let go of a request that nobody waits for any more; instead of `finish`."""
-        if not self.future.cancel() and not self.future.cancelled():
-            # Looked at, so that an error that nobody waits for is no news to asyncio.
-            self.future.exception()
+        self.future.cancel()
+        self.future.add_done_callback(_look_away)
         self._model.stats.end(self._protocol, "cancelled")
+
+
+def _look_away(future: "Future[Any]") -> None:
+    """Look at an error that nobody waits for, so that it is no news to asyncio."""
+    if not future.cancelled():
+        future.exception()
 
 
 class Encoded(NamedTuple):

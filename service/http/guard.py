@@ -70,10 +70,14 @@ class Guard(HttpToolsProtocol):
         """When the connection ends unless what it waits for comes, on the loop's clock."""
         self._chunk = 0
         """Bytes that have come at last."""
-        self._head_bytes = 0
+        self._head_bytes: int | None = None
+        """Bytes of a head that did not come at once."""
+        self._trailer_bytes = 0
         self._broken = False
         """Whether nothing more is read, since it could not be understood or took too long."""
         self._watch: TimerHandle | None = None
+        self._farewell: Response | None = None
+        """What is said before the connection ends, behind the replies that are due."""
         self._served: Any = None
         """The cycle whose turn it is: replies go out in the order of the requests."""
 
@@ -98,20 +102,19 @@ class Guard(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; a request that is whole is begun from within."""
-        if self._broken:
-            return
-        self._chunk = len(data)
-        stage = self._stage
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            self._pass_over_upgrade(data[error.args[0] :])
-            return
-        except httptools.HttpParserError as error:
-            self._refuse(MalformedError(f"this is no HTTP/1.1 request: {error}"))
-            return
-        if self._stage is Stage.HEAD:
-            self._head_bytes += self._chunk
+        stage, self._chunk = self._stage, len(data)
+        while data and not self._broken:
+            try:
+                self.parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as error:
+                data = self._without_upgrade(data[error.args[0] :])
+            except httptools.HttpParserError as error:
+                self._refuse(MalformedError(f"this is no HTTP/1.1 request: {error}"))
+        if self._stage is Stage.HEAD and not self._broken:
+            # Of a head that began in these bytes only what is parsed, of another one all of them.
+            before = self._head_bytes
+            self._head_bytes = self._size_of_head() if before is None else before + self._chunk
             if self._head_bytes > self._limits.head:
                 self._refuse(self._head_too_large())
         if self._stage is not stage:
@@ -125,13 +128,27 @@ class Guard(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._stage = Stage.HEAD
-        self._head_bytes = 0
+        self._head_bytes = None
+        self._trailer_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; what comes behind a body means nothing here, and is only counted."""
+        if self._stage is not Stage.HEAD:
+            self._trailer_bytes += len(name) + len(value)
+            if self._trailer_bytes > self._limits.head and not self._broken:
+                self._refuse(self._head_too_large())
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin with the request."""
         if self._broken or self.parser.should_upgrade():
             return
-        if self._head_bytes + self._chunk > self._limits.head and self._size_of_head() > self._limits.head:
+        came_at_once = self._head_bytes is None and self._chunk <= self._limits.head
+        if not came_at_once and self._size_of_head() > self._limits.head:
             self._refuse(self._head_too_large())
             return
         self._stage = Stage.BODY
@@ -151,6 +168,7 @@ class Guard(HttpToolsProtocol):
             self._rest()
         else:
             self._stage = Stage.REPLY
+            self._all_read()
 
     # What uvicorn calls
 
@@ -163,13 +181,27 @@ class Guard(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        if self.pipeline:
+            # In a turn of its own: many that are answered at once would lead ever deeper into themselves. Nothing
+            # more is read meanwhile.
+            self.loop.call_soon(self._next)
+            return
+        if self._farewell is not None:
+            self._send(self._farewell, keep_alive=False)
+            return
         if self._stage is Stage.REPLY:
             self._rest()
         self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
 
     # Our own
+
+    def _next(self) -> None:
+        """Begin with the request that has waited longest."""
+        if self.pipeline and not self.transport.is_closing():
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def _all_read(self) -> None:
+        """Do what can be done once a request is whole; the application sees to it by itself."""
 
     def _rest(self) -> None:
         """Wait for the next request."""
@@ -205,32 +237,42 @@ class Guard(HttpToolsProtocol):
     def _refuse(self, error: ForwardpassError) -> None:
         """Read no more, tell the client why behind the replies that are due, and end the connection."""
         self._broken = True
-        cycle = self.cycle
+        cycle, response = self.cycle, write_error(error)
         if cycle is None or cycle.response_complete:
-            self._send(write_error(error), keep_alive=False)
-            return
-        cycle.keep_alive = False
-        # Behind a reply that is due there is no place for another; it closes the connection.
-        if self._stage is Stage.BODY:
-            self._end(write_error(error))
+            self._send(response, keep_alive=False)
+        elif self._stage is Stage.BODY:
+            self._end(response)
+        else:
+            self._farewell = response
 
     def _end(self, response: Response) -> None:
-        """End a request whose body does not come as it should."""
-        if self.cycle.response_started or self.pipeline:
+        """End the last request, whose body does not come as it should."""
+        cycle = self.cycle
+        if self.pipeline:
+            # Its turn has not come: in its place this is said.
+            self.pipeline.popleft()
+            self._farewell = response
+            return
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started:
             self.transport.close()
         else:
             self._send(response, keep_alive=False)
 
-    def _pass_over_upgrade(self, rest: bytes) -> None:
-        """Read a request again without its wish for another protocol, which a server may pass over (RFC 9110, 7.8)."""
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """A request without its wish for another protocol, which a server may pass over (RFC 9110, 7.8), and the rest.
+
+        It is for a parser that has seen nothing of it.
+        """
         method = self.parser.get_method()
         if method == b"CONNECT":
             self._refuse(MethodError("CONNECT: this server is no proxy"))
-            return
+            return b""
+        self.parser = httptools.HttpRequestParser(self)
         lines = [b"%b %b HTTP/1.1" % (method, self.url)]
         lines += [b"%b: %b" % header for header in self.headers if header[0] not in _UPGRADING]
-        self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+        return b"\r\n".join([*lines, b"", rest])
 
     def _look(self) -> None:
         """End the connection where its time is over."""

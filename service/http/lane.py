@@ -169,13 +169,6 @@ class Lane(Guard):
         else:
             super().on_body(body)
 
-    def on_message_complete(self) -> None:
-        """Predict, where it is a prediction's turn."""
-        super().on_message_complete()
-        exchange = self.cycle
-        if isinstance(exchange, Exchange) and not exchange.more_body and exchange is self._running:
-            self._predict(exchange)
-
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401  # uvicorn's or ours
         if isinstance(cycle, Exchange):
             self._start(cycle)
@@ -183,6 +176,11 @@ class Lane(Guard):
             super()._start_asgi_task(cycle, app)
 
     # Our own
+
+    def _all_read(self) -> None:
+        """Predict, where it is a prediction's turn."""
+        if self.cycle is self._running and self._running is not None:
+            self._predict(self._running)
 
     def reply(self, exchange: Exchange, reply: Reply) -> None:
         """Send a prediction's reply; a large one that is to be compressed is so on another thread."""
@@ -239,6 +237,8 @@ class Lane(Guard):
             self._answer(exchange, exchange.refusal)
         elif not exchange.more_body:
             self._predict(exchange)
+        else:
+            self.flow.resume_reading()
 
     def _predict(self, exchange: Exchange) -> None:
         if self.flow.write_paused:
@@ -273,6 +273,7 @@ class Lane(Guard):
 
     def _end(self, response: Response) -> None:
         if isinstance(self.cycle, Exchange):
+            self.cycle.keep_alive = False
             self._answer(self.cycle, response)
         else:
             super()._end(response)

@@ -309,6 +309,30 @@ def test_a_request_that_failed_can_be_abandoned(samples: Path) -> None:
     assert not unwatched
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_contexts_can_be_abandoned_at_any_time(turns: int, committed: Path) -> None:
+    """Before, while and after they are computed: nothing is raised, nothing is news to asyncio, all is counted."""
+    desk = Desk(committed, execution="inline")
+    unwatched: list[object] = []
+
+    async def scene() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unwatched.append(context))
+        gone = desk.predictor.begin(rows("next_word_rnn", [{"context": ["the"]}, {"context": ["the", "value"]}]))
+        assert isinstance(gone, Pending)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        gone.abandon()
+        del gone
+        for _ in range(3):
+            await asyncio.sleep(0)
+        gc.collect()
+
+    desk.play(scene)
+    assert not unwatched
+    assert desk.stats("next_word_rnn").requests == {("v1", "cancelled"): 1}
+    assert desk.stats("next_word_rnn").in_flight == 0
+
+
 def test_a_request_whose_time_is_over_is_not_computed(samples: Path) -> None:
     """A limit of a microsecond is over when the request is decoded; one of a minute is not."""
     desk = Desk(samples, execution="inline")

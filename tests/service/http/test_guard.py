@@ -116,13 +116,60 @@ def test_what_is_no_http_is_refused(nonsense: bytes, talk: Talk) -> None:
     refusal(talk(nonsense), 400, "malformed_http")
 
 
-@pytest.mark.parametrize("nonsense", [b"HELLO\r\n\r\n", b"GET / HTTP/1.1\r\nno header\r\n\r\n"])
-def test_what_was_asked_before_nonsense_is_answered(nonsense: bytes, talk: Talk) -> None:
-    """A reply that is due is sent, and the connection ends behind it."""
-    stream = talk(WHOLE + WHOLE + nonsense)
-    assert [reply(stream)[0] for _ in range(2)] == [200, 200]
-    rest = stream.read()
-    assert rest == b"" or b"malformed_http" in rest
+CHUNKED = b"Host: server\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"HELLO\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        b"POST /v1/models/line:predict HTTP/1.1\r\n" + CHUNKED + b"zz\r\n",
+        b"POST /v2/repository/index HTTP/1.1\r\n" + CHUNKED + b"zz\r\n",
+    ],
+    ids=["line", "header", "prediction", "other"],
+)
+@pytest.mark.parametrize("before", [WHOLE, LIVE + b"\r\n"], ids=["predictions", "others"])
+def test_what_was_asked_before_nonsense_is_answered(nonsense: bytes, before: bytes, talk: Talk) -> None:
+    """The replies that are due are sent, then what is wrong is said, and the connection ends."""
+    stream = talk(before * 3 + nonsense)
+    assert [reply(stream)[0] for _ in range(3)] == [200] * 3
+    refusal(stream, 400, "malformed_http")
+
+
+@pytest.mark.parametrize("count", [700, 2000])
+def test_many_requests_in_a_row_are_all_answered(count: int, talk: Talk) -> None:
+    """However many come at once, and where in them a piece of the stream ends."""
+    empty = b"POST /v2/models/line/infer HTTP/1.1\r\nHost: server\r\nContent-Length: 0\r\n\r\n"
+    upgrade = LIVE + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    for request, status in ((WHOLE, 200), (empty, 400), (upgrade, 200)):
+        whole = request * count
+        stream = talk(whole[:-20], whole[-20:])
+        assert [reply(stream)[0] for _ in range(count)] == [status] * count
+
+
+@pytest.mark.parametrize(
+    "follower",
+    [LIVE + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n", LIVE + b"X-Filler: " + b"x" * MAX_HEAD + b"\r\n\r\n"],
+    ids=["upgrade", "large"],
+)
+def test_a_request_is_answered_once_whatever_follows_it(follower: bytes, client: httpx.Client, talk: Talk) -> None:
+    """What comes behind it is another request, and counted as such."""
+    before = client.get("/metrics").text
+    assert json.loads(reply(talk(WHOLE + follower))[2]) == {"predictions": [-2.0]}
+    invalid = 'forwardpass_requests_total{model="line",outcome="invalid"'
+    assert client.get("/metrics").text.count(invalid) == before.count(invalid)
+
+
+def test_trailers_are_bounded(talk: Talk) -> None:
+    """What comes behind a body of chunks means nothing, and may not come without end."""
+    head = b"POST /v1/models/line:predict HTTP/1.1\r\n" + CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n"
+    assert json.loads(reply(talk(head + b"a: b\r\n\r\n"))[2]) == {"predictions": [-2.0]}
+    try:
+        stream = talk(head, *[b"a: b\r\n" * 100] * 50)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # refused before it was all sent
+    refusal(stream, 431, "head_too_large")
 
 
 def test_requests_in_a_row_are_answered_in_order(talk: Talk) -> None:
