@@ -56,6 +56,8 @@ def started(command: list[str]) -> Iterator[tuple[int, int]]:
                 break
             except ConnectionError:
                 time.sleep(0.05)
+        else:
+            raise RuntimeError(f"{command[0]} does not answer")
         yield process.pid, port
     finally:
         process.terminate()
@@ -68,6 +70,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def _said(pattern: str, text: str) -> re.Match[str]:
+    """What wrk says of itself; raises `RuntimeError` where it says something else."""
+    found = re.search(pattern, text)
+    if found is None:
+        raise RuntimeError(f"wrk did not say {pattern}: {text}")
+    return found
+
+
 def measure(pid: int, port: int, connections: int, script: str) -> Figures:
     """One run of wrk."""
     before = cpu_seconds(pid)
@@ -77,9 +87,8 @@ def measure(pid: int, port: int, connections: int, script: str) -> Figures:
     ).stdout
     if "Non-2xx" in text:
         raise RuntimeError(f"not every request was answered: {text}")
-    count = int(re.search(r"(\d+) requests in", text)[1])  # type: ignore[index]  # wrk always says so
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])  # type: ignore[index]  # the same
-    number, unit = re.search(r"50%\s+([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]  # the same
+    count, rate = int(_said(r"(\d+) requests in", text)[1]), float(_said(r"Requests/sec:\s+([\d.]+)", text)[1])
+    number, unit = _said(r"50%\s+([\d.]+)(us|ms|s)", text).groups()
     return Figures(
         (cpu_seconds(pid) - before) / count * 1e6, rate, float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
     )

@@ -226,10 +226,9 @@ class Guard(HttpToolsProtocol):
         parts += (_head(headers), b"%d\r\n\r\n" % len(body))
         if len(body) < LARGE:
             parts.append(body)
-            self.transport.write(b"".join(parts))
-        else:
-            # By themselves, since they are large to copy.
-            self.transport.write(b"".join(parts))
+        self.transport.write(b"".join(parts))
+        if len(body) >= LARGE:
+            # By itself, since it is large to copy.
             self.transport.write(body)
         if not keep_alive:
             self.transport.close()
@@ -277,6 +276,9 @@ class Guard(HttpToolsProtocol):
     def _look(self) -> None:
         """End the connection where its time is over."""
         self._watch = self.loop.call_later(_TICK, self._look)
+        if self.flow.read_paused:
+            # Nothing can come while we do not read: the client has its whole time from then on.
+            self._due = self.loop.time() + self._patience()
         if self._stage is Stage.REPLY or self._broken or self.loop.time() < self._due:
             return
         if self._stage is Stage.IDLE:

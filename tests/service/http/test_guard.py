@@ -12,7 +12,7 @@ import pytest
 
 from service.config import Settings
 from service.http.app import create_app
-from tests.service.conftest import serving
+from tests.service.conftest import COMMITTED, serving
 
 BODY = b'{"instances": [[1, 2]]}'
 PREDICT = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n" % len(BODY)
@@ -75,6 +75,24 @@ def test_a_head_that_does_not_end_is_refused(start: bytes, talk: Talk) -> None:
 def test_a_body_that_does_not_end_is_refused(head: bytes, talk: Talk) -> None:
     """A client has its time for the body, wherever it is to go."""
     refusal(talk(head + b"\r\n{"), 408, "too_slow")
+
+
+def test_the_clock_stands_while_the_server_does_not_read() -> None:
+    """A body that waits behind a prediction that takes long, in a connection that is not read meanwhile, is in time."""
+    slow = json.dumps({"instances": [{"context": ["a"] * 4096}] * 15}, separators=(",", ":")).encode()
+    head = b"POST /v1/models/next_word_lstm:predict HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n\r\n"
+    quick = b'{"instances": [{"context": ["a"]}]}'
+    settings = Settings(models=COMMITTED / "next_word_lstm", body_seconds=0.01, max_batch=1, execution="thread")
+    with serving(create_app(settings)) as client:
+        address = (client.base_url.host, client.base_url.port)
+        with socket.create_connection(address, timeout=60) as connection, connection.makefile("rb") as stream:
+            # Several times, so that the server looks at its clock while one of them is computed.
+            for _ in range(4):
+                connection.sendall(head % len(slow) + slow + head % len(quick))
+                # Once another request is answered, the server has read these.
+                assert client.get("/v2/health/live").status_code == 200
+                connection.sendall(quick)
+                assert [reply(stream)[0] for _ in range(2)] == [200, 200]
 
 
 def test_a_connection_without_a_request_is_closed(talk: Talk) -> None:
