@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench bench-startup bench-exactness train docs lock verify format clean
+.PHONY: help serve test bench bench-report bench-startup bench-exactness bench-rivals train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -10,11 +10,15 @@ SERVICE = .venv
 TESTS = .venv-test
 # The KServe SDK brings its own web framework and much more.
 KSERVE = .venv-kserve
+# Other servers, to compare with.
+RIVALS = bentoml litserve mlserver mosec ray
 
 help:
 	@echo "make serve          serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
 	@echo "make test           lint, type-check and run every test"
-	@echo "make bench          measure what a prediction costs over HTTP, beside an empty application"
+	@echo "make bench          measure what a prediction costs over HTTP, beside an empty application (20 minutes)"
+	@echo "make bench-report   write the tables and the plot of benchmarks/ anew from the figures that were kept"
+	@echo "make bench-rivals   measure what a prediction costs on other servers, each in an environment of its own"
 	@echo "make bench-startup  measure how long the server takes to be ready"
 	@echo "make bench-exactness  check the answers to a million random requests to the last bit"
 	@echo "make train          train every tutorial model again and publish it into models/"
@@ -33,9 +37,17 @@ test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed
 	$(TESTS)/bin/mypy
 	$(TESTS)/bin/pytest
 
-bench: $(SERVICE)/installed
+bench: $(TESTS)/installed
 	command -v wrk || apt-get install --yes wrk
-	$(SERVICE)/bin/python -m benchmarks.serving
+	$(TESTS)/bin/python -m benchmarks.serving
+	$(TESTS)/bin/python -m benchmarks.report
+
+bench-report: $(TESTS)/installed
+	$(TESTS)/bin/python -m benchmarks.report
+
+bench-rivals: $(SERVICE)/installed $(RIVALS:%=.venv-rival-%/installed)
+	command -v wrk || apt-get install --yes wrk
+	$(SERVICE)/bin/python -m benchmarks.rivals
 
 bench-startup: $(SERVICE)/installed
 	$(SERVICE)/bin/python -m benchmarks.startup
@@ -75,16 +87,27 @@ $(KSERVE)/installed: requirements-kserve.lock
 	$(KSERVE)/bin/python $(PIP) --require-hashes -r requirements-kserve.lock
 	touch $@
 
+.venv-rival-%/installed: benchmarks/rivals/%.lock
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) --no-deps --requirement $<
+	touch $@
+
 # Without annotations and addresses, so that a lock says the same on every machine.
 COMPILE = $(TESTS)/bin/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--generate-hashes --universal --python-version 3.11 --upgrade
+
+# Nothing of the rivals is shipped: their versions are pinned, their files' hashes would be 8,000 lines.
+RIVAL_COMPILE = $(filter-out --generate-hashes,$(COMPILE))
 
 lock: $(TESTS)/installed
 	$(COMPILE) --extra cpu pyproject.toml --output-file requirements-cpu.lock
 	grep '"pyarrow' pyproject.toml | cut -d'"' -f2 | $(COMPILE) - --output-file requirements-batch.lock
 	echo kserve==0.21.0 | $(COMPILE) - --output-file requirements-kserve.lock
+	for rival in bentoml==1.4.39 litserve==0.2.19 mlserver==1.7.1 mosec==0.9.8 'ray[serve]==2.60.0'; do \
+		printf '%s\n' "$$rival" onnxruntime==1.31.1 | $(RIVAL_COMPILE) - \
+			--output-file "benchmarks/rivals/$${rival%%[=[]*}.lock" || exit; done
 	echo torch | $(COMPILE) --excludes - --extra cpu --extra batch --extra training --extra test pyproject.toml \
 		--output-file requirements-test.lock
 
 clean:
-	rm -rf $(SERVICE) $(TESTS) $(KSERVE)
+	rm -rf $(SERVICE) $(TESTS) $(KSERVE) $(RIVALS:%=.venv-rival-%)

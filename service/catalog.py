@@ -92,6 +92,8 @@ class Catalog:
         self._selected = {name: [version for own, version in self._places if own == name] for name in found}
         self._refusing = _refusing(settings.refuse_outside, self.names)
         self._served: dict[tuple[str, str], ServedModel] = {}
+        self._latest: dict[str, ServedModel] = {}
+        """By name, those of the served that are meant where no version is named."""
         self._refused: dict[tuple[str, str], str] = {}
         metrics.ready = lambda: self.ready
 
@@ -114,7 +116,9 @@ class Catalog:
         """Load every selected version, to be served on `loop`."""
         for one, place in self._places.items():
             try:
-                self._served[one] = self._load(*one, place, loop)
+                model = self._served[one] = self._load(*one, place, loop)
+                if one[1] == self._selected[one[0]][-1]:
+                    self._latest[one[0]] = model
             except ModelError as error:
                 self._refused[one] = error.message
                 logger.error("%s version %s is not served: %s", *one, error.message)  # noqa: TRY400  # it says all
@@ -128,11 +132,11 @@ class Catalog:
 
         Raises `UnknownModelError`, `UnknownVersionError` or `NotReadyError`.
         """
-        versions = self.versions(name)
-        version = versions[-1] if version is None else version
-        model = self._served.get((name, version))
+        model = self._latest.get(name) if version is None else self._served.get((name, version))
         if model is not None:
             return model
+        versions = self.versions(name)
+        version = versions[-1] if version is None else version
         if version not in versions:
             hint = "" if self._settings.versions == "all" else "; FORWARDPASS_VERSIONS=all serves older ones too"
             raise UnknownVersionError(f"{name} is served in version {', '.join(versions)}, not in {version!r}{hint}")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +20,9 @@ FILE_VARIABLE = f"{PREFIX}CONFIG"
 
 GROWTH = 8
 """How many times as many bytes as its body a request may have: two of JSON, `1,`, are a number of eight and more."""
+
+_SECRETS = {"tls_key_password"}
+"""Settings whose values are repeated to nobody."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -42,10 +45,10 @@ class Settings(BaseSettings):
         description="Where batches run: on the event loop, on a thread per model, or as measured at start.",
     )
     max_batch: Annotated[int, Field(ge=1, le=65536)] = Field(
-        256, description="Most rows of one batch; fewer where larger ones compute no more rows a second."
+        2048, description="Most rows of one batch; fewer where larger ones compute no more rows a second."
     )
     max_queue: Annotated[int, Field(ge=1, le=2**20)] = Field(
-        8192,
+        32768,
         description="Most rows of one request; and most rows that wait for one model, of requests that fit into one "
         "batch and again of larger ones.",
     )
@@ -69,6 +72,21 @@ class Settings(BaseSettings):
     )
     idle_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         75, description="Seconds that a connection may stay open between two requests."
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file with the server's certificate, and those of its issuers behind it; the server then "
+        "speaks TLS and nothing else.",
+    )
+    tls_key: Path | None = Field(
+        None, description="PEM file with the certificate's private key, where the file of the certificate has it not."
+    )
+    tls_key_password: SecretStr | None = Field(
+        None, description="Password of the private key, where it is encrypted; a flag would show it to every user."
+    )
+    tls_client_ca: Path | None = Field(
+        None,
+        description="PEM file with the issuers of clients' certificates; a client that has none of theirs is refused.",
     )
     lane: Literal["on", "off"] = Field(
         "on", description="Whether predictions take the short way, past the application; they are answered alike."
@@ -123,8 +141,8 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     least = GROWTH * settings.max_body
     if settings.max_queue_bytes < least:
         raise SettingsError(
-            f"max_queue_bytes ({_names('max_queue_bytes')}) is {settings.max_queue_bytes}: expected at least {least}, "
-            f"{GROWTH} times max_body, for a body may become so much in memory, and would be refused for ever"
+            f"max_queue_bytes ({names_of('max_queue_bytes')}) is {settings.max_queue_bytes}: expected at least "
+            f"{least}, {GROWTH} times max_body, for a body may become so much in memory, and would be refused for ever"
         )
     return settings
 
@@ -135,12 +153,14 @@ def unknown_variables() -> list[str]:
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
 
 
+def names_of(setting: str) -> str:
+    """Where an operator sets a setting."""
+    return f"variable {PREFIX}{setting.upper()}, flag --{setting.replace('_', '-')}"
+
+
 def _sentence(fault: Mapping[str, Any]) -> str:
     name = str(fault["loc"][0]) if fault["loc"] else "settings"
     if fault["type"] == "extra_forbidden":
         return f"{name} is no setting: the settings are {', '.join(Settings.model_fields)}"
-    return f"{name} ({_names(name)}) is {fault['input']!r}: {fault['msg']}"
-
-
-def _names(setting: str) -> str:
-    return f"variable {PREFIX}{setting.upper()}, flag --{setting.replace('_', '-')}"
+    value = "secret" if name in _SECRETS else repr(fault["input"])
+    return f"{name} ({names_of(name)}) is {value}: {fault['msg']}"

@@ -1,39 +1,29 @@
-"""Every number the service counts. The hot path bumps plain numbers; Prometheus families are made when scraped."""
+"""Every number the service counts. The hot path bumps plain numbers; Prometheus' page is written when scraped."""
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
+from operator import itemgetter
 from time import time
 from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+
+from service.exposition import Family, HistogramFamily
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-# From the 6 µs of a tiny network to the seconds of a queue about to be refused, about three a decade.
-SECONDS = (
-    1e-5,
-    2.5e-5,
-    5e-5,
-    1e-4,
-    2.5e-4,
-    5e-4,
-    1e-3,
-    2.5e-3,
-    5e-3,
-    1e-2,
-    2.5e-2,
-    5e-2,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    10.0,
-)
-ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+# Each bound is a series of each version, for Prometheus to keep. The request's duration is what promises are made of:
+# three bounds a decade where a server alone answers, fewer in the seconds of a queue about to be refused.
+SECONDS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25, 1.0, 10.0)
+# A phase is asked which of the four is slow, and has its mean beside; from the 6 µs of a tiny network, by decades.
+PHASE_SECONDS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
+# The first bound tells whether requests share batches at all, the others about how many.
+ROWS = (1, 4, 16, 64, 256, 1024)
+
+PROTOCOLS = ("v1", "v2")
+"""What predictions are asked in."""
 
 Outcome = Literal["ok", "invalid", "refused", "expired", "failed", "cancelled"]
 """How a request ended: answered; refused for what it contains, for want of room or of a model that is ready; too late
@@ -60,14 +50,6 @@ class Histogram:
         """How many were observed."""
         return sum(self.counts)
 
-    def cumulative(self) -> list[tuple[str, float]]:
-        """The buckets as Prometheus has them: by upper bound, each with all that is below it."""
-        count, buckets = 0, []
-        for bound, own in zip([*map(str, map(float, self.bounds)), "+Inf"], self.counts, strict=True):
-            count += own
-            buckets.append((bound, float(count)))
-        return buckets
-
 
 class ModelStats:
     """The numbers of one version of one model; written on the event loop only."""
@@ -81,10 +63,10 @@ class ModelStats:
         """Values outside the range that training saw, by feature; written where batches are computed."""
         self.in_flight = 0
         self.duration = Histogram(SECONDS)
-        self.decode = Histogram(SECONDS)
-        self.queue = Histogram(SECONDS)
-        self.compute = Histogram(SECONDS)
-        self.encode = Histogram(SECONDS)
+        self.decode = Histogram(PHASE_SECONDS)
+        self.queue = Histogram(PHASE_SECONDS)
+        self.compute = Histogram(PHASE_SECONDS)
+        self.encode = Histogram(PHASE_SECONDS)
         self.batch_rows = Histogram(ROWS)
         self.queue_rows: Callable[[], int] = lambda: 0
 
@@ -99,6 +81,20 @@ class ModelStats:
         """Count the end of a request in flight."""
         self.in_flight -= 1
         self.requests[protocol, outcome] += 1
+
+    def answer(self, protocol: str, decode: float, encode: float, duration: float) -> None:
+        """Count a request in flight that is answered, with the seconds that it took."""
+        # `observe`, three times, without its calls.
+        histogram = self.decode
+        histogram.counts[bisect_left(PHASE_SECONDS, decode)] += 1
+        histogram.total += decode
+        histogram = self.encode
+        histogram.counts[bisect_left(PHASE_SECONDS, encode)] += 1
+        histogram.total += encode
+        histogram = self.duration
+        histogram.counts[bisect_left(SECONDS, duration)] += 1
+        histogram.total += duration
+        self.end(protocol, "ok")
 
     def ended(self, *outcomes: Outcome) -> int:
         """How many requests ended in one of these ways."""
@@ -128,92 +124,122 @@ class Metrics:
         self.ready: Callable[[], bool] = lambda: False
         self.unrouted: Counter[str] = Counter()
         """Requests that reached no model, by error code."""
-        self._registry = CollectorRegistry()
-        self._registry.register(_Families(self))
-        ProcessCollector(registry=self._registry)
+        self._families = _Families()
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
 
     def model(self, name: str, version: int) -> ModelStats:
         """The numbers of a version, which begin at zero the first time and go on after a reload."""
         return self.models.setdefault(Version(name, str(version)), ModelStats())
 
     def page(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        """The metrics in Prometheus' text format, always in the same order.
+
+        Each version has its answered and its failed requests from zero on, so that a rate sees the first of them too;
+        every other series that something is counted in appears with its first count.
+        """
+        return "".join(self._families.text(self)).encode() + generate_latest(self._process)
 
 
-class _Families(Collector):
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+_FROM_ZERO = dict.fromkeys(product(PROTOCOLS, ("ok", "failed")), 0)
 
-    def collect(self) -> Iterator[Metric]:
-        return iter([*self._readiness(), *self._requests(), *self._durations(), *self._queues()])
+_Samples = Callable[[ModelStats], Iterable[tuple[tuple[str, ...], float]]]
+"""What a version has in a family, by the labels that it does not have in all of them."""
+_Histograms = Callable[[ModelStats], Iterable[tuple[tuple[str, ...], Histogram]]]
 
-    def _readiness(self) -> Iterable[Metric]:
-        ready = GaugeMetricFamily("forwardpass_ready", "1 once every selected model answers, else 0.")
-        ready.add_metric([], float(self._metrics.ready()))
-        yield ready
 
-    def _requests(self) -> Iterable[Metric]:
-        requests = CounterMetricFamily(
-            "forwardpass_requests",
-            "Prediction requests that reached a model and ended, by outcome.",
-            labels=["model", "version", "protocol", "outcome"],
-        )
-        invalid = CounterMetricFamily(
-            "forwardpass_invalid_requests",
-            "Prediction requests refused for what they contain, by error code.",
-            labels=["model", "version", "code"],
-        )
-        outside = CounterMetricFamily(
-            "forwardpass_out_of_range_values",
-            "Feature values outside the range that training saw.",
-            labels=["model", "version", "feature"],
-        )
-        unrouted = CounterMetricFamily(
-            "forwardpass_unrouted_requests",
+class _Families:
+    """What a page shows beside the process' own figures."""
+
+    def __init__(self) -> None:
+        self._ready = Family("forwardpass_ready", "gauge", "1 once every selected model answers, else 0.")
+        self._unrouted = Family(
+            "forwardpass_unrouted_requests_total",
+            "counter",
             "Prediction requests for a model that is unknown or not ready, by error code.",
-            labels=["code"],
+            ("code",),
         )
-        for version, stats in self._metrics.models.items():
-            for (protocol, outcome), count in stats.requests.items():
-                requests.add_metric([*version, protocol, outcome], count)
-            for code, count in stats.invalid.items():
-                invalid.add_metric([*version, code], count)
-            # A copy, since a model's own thread may meet another feature meanwhile.
-            for feature, count in list(stats.outside.items()):
-                outside.add_metric([*version, feature], count)
-        for code, count in self._metrics.unrouted.items():
-            unrouted.add_metric([code], count)
-        return requests, invalid, outside, unrouted
+        self._numbers = _families_of_numbers()
+        self._histograms = _families_of_histograms()
 
-    def _durations(self) -> Iterable[Metric]:
-        total = HistogramMetricFamily(
-            "forwardpass_request_duration_seconds",
-            "Time from the whole body read to the reply encoded, of successful requests.",
-            labels=["model", "version"],
-        )
-        phases = HistogramMetricFamily(
-            "forwardpass_phase_duration_seconds",
-            "Time by phase: decode, queue and encode of a request, compute of a batch.",
-            labels=["model", "version", "phase"],
-        )
-        for version, stats in self._metrics.models.items():
-            total.add_metric([*version], stats.duration.cumulative(), stats.duration.total)
-            for phase in ("decode", "queue", "compute", "encode"):
-                histogram: Histogram = getattr(stats, phase)
-                phases.add_metric([*version, phase], histogram.cumulative(), histogram.total)
-        return total, phases
+    def text(self, metrics: Metrics) -> Iterator[str]:
+        """The page's parts: each family's head, then its samples."""
+        yield self._ready.head
+        yield self._ready.sample(metrics.ready())
+        yield self._unrouted.head
+        for code, count in sorted(metrics.unrouted.items()):
+            yield self._unrouted.sample(count, code)
+        models = sorted(metrics.models.items(), key=itemgetter(0))
+        for family, samples in self._numbers:
+            yield family.head
+            for version, stats in models:
+                for labels, value in sorted(samples(stats), key=itemgetter(0)):
+                    yield family.sample(value, *version, *labels)
+        for histograms, held in self._histograms:
+            yield histograms.head
+            for version, stats in models:
+                for labels, one in held(stats):
+                    if one.count:
+                        yield histograms.samples(one.counts, one.total, *version, *labels)
 
-    def _queues(self) -> Iterable[Metric]:
-        rows = HistogramMetricFamily("forwardpass_batch_rows", "Rows of a batch.", labels=["model", "version"])
-        waiting = GaugeMetricFamily("forwardpass_queue_rows", "Rows that wait.", labels=["model", "version"])
-        flying = GaugeMetricFamily(
-            "forwardpass_requests_in_flight",
-            "Prediction requests not yet answered.",
-            labels=["model", "version"],
-        )
-        for version, stats in self._metrics.models.items():
-            rows.add_metric([*version], stats.batch_rows.cumulative(), stats.batch_rows.total)
-            waiting.add_metric([*version], stats.queue_rows())
-            flying.add_metric([*version], stats.in_flight)
-        return rows, waiting, flying
+
+def _families_of_numbers() -> list[tuple[Family, _Samples]]:
+    version = Version._fields
+    requests = Family(
+        "forwardpass_requests_total",
+        "counter",
+        "Prediction requests that reached a model and ended, by outcome.",
+        (*version, "protocol", "outcome"),
+    )
+    invalid = Family(
+        "forwardpass_invalid_requests_total",
+        "counter",
+        "Prediction requests refused for what they contain, by error code.",
+        (*version, "code"),
+    )
+    outside = Family(
+        "forwardpass_out_of_range_values_total",
+        "counter",
+        "Feature values outside the range that training saw.",
+        (*version, "feature"),
+    )
+    flying = Family("forwardpass_requests_in_flight", "gauge", "Prediction requests not yet answered.", version)
+    waiting = Family("forwardpass_queue_rows", "gauge", "Rows that wait.", version)
+    return [
+        (requests, lambda stats: {**_FROM_ZERO, **stats.requests}.items()),
+        (invalid, lambda stats: (((code,), count) for code, count in stats.invalid.items())),
+        # A copy, since a model's own thread may meet another feature meanwhile.
+        (outside, lambda stats: (((feature,), count) for feature, count in list(stats.outside.items()))),
+        (flying, lambda stats: [((), stats.in_flight)]),
+        (waiting, lambda stats: [((), stats.queue_rows())]),
+    ]
+
+
+def _families_of_histograms() -> list[tuple[HistogramFamily, _Histograms]]:
+    version = Version._fields
+    duration = HistogramFamily(
+        "forwardpass_request_duration_seconds",
+        "Time from the whole body read to the reply encoded, of successful requests.",
+        SECONDS,
+        version,
+    )
+    phases = HistogramFamily(
+        "forwardpass_phase_duration_seconds",
+        "Time by phase: decode, queue and encode of a request, compute of a batch.",
+        PHASE_SECONDS,
+        (*version, "phase"),
+    )
+    rows = HistogramFamily("forwardpass_batch_rows", "Rows of a batch.", ROWS, version)
+    return [
+        (duration, lambda stats: [((), stats.duration)]),
+        (
+            phases,
+            lambda stats: [
+                (("decode",), stats.decode),
+                (("queue",), stats.queue),
+                (("compute",), stats.compute),
+                (("encode",), stats.encode),
+            ],
+        ),
+        (rows, lambda stats: [((), stats.batch_rows)]),
+    ]

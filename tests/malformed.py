@@ -428,7 +428,7 @@ def _v1_structure_cases() -> Iterator[Case]:
         "one short of several": [[1.0, 2.0], [1.0], [3.0, 4.0]],
         "a flat list": [1.0, 2.0],
         "an instance nested deeper": [[[1.0, 2.0]]],
-        "more instances than may wait": [[1.0, 2.0]] * 8193,
+        "more instances than may wait": [[1.0, 2.0]] * 32769,
     }.items():
         yield Case(f"v1 {name}", v1(text({"instances": instances})), 400, "shape_mismatch")
     for name, instance in {
@@ -544,7 +544,7 @@ def _shape_cases() -> Iterator[Case]:
         "negative twice": [-1, -2],
         "of no row": [0, 2],
         "of no column": [1, 0],
-        "of more rows than may wait": [8193, 2],
+        "of more rows than may wait": [32769, 2],
         "of 2^40 rows": [2**40, 2],
         "of 2^62 rows": [2**62, 2],
         "of -2^63-1 rows": [-(2**63) - 1, 2],
@@ -705,7 +705,7 @@ def _raw_value_cases() -> Iterator[Case]:
         ("empty", b"", "line"),
         ("of half a row", POINT[:4], "line"),
         ("of a row and a byte", POINT + b"\0", "line"),
-        ("of more rows than may wait", POINT * 8193, "line"),
+        ("of more rows than may wait", POINT * 32769, "line"),
         ("with two inputs", bytes(16), "pair"),
     ):
         code = "unsupported" if model == "pair" else "invalid_binary"

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -11,8 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
+from tests.certificates import Certificates
+
 ROOT = Path(__file__).parent.parent
-LISTENING = re.compile(r"listening on (http://\S+?),")
+LISTENING = re.compile(r"listening on (https?://\S+?),")
 
 
 @dataclass
@@ -22,18 +28,31 @@ class Server:
     process: subprocess.Popen[str]
     url: str = ""
     log: list[str] = field(default_factory=list)
+    trust: ssl.SSLContext | None = None
+    """What its clients need where it speaks TLS."""
     _reader: threading.Thread | None = None
 
     @property
     def address(self) -> str:
         """Host and port."""
-        return self.url.removeprefix("http://")
+        return self.url.partition("://")[2]
 
     @property
     def endpoint(self) -> tuple[str, int]:
         """Host and port, apart."""
         host, _, port = self.address.rpartition(":")
         return host, int(port)
+
+    def connect(self, timeout: float = 60) -> socket.socket:
+        """A connection of its own."""
+        connection = socket.create_connection(self.endpoint, timeout=timeout)
+        if self.trust is None:
+            return connection
+        return self.trust.wrap_socket(connection, server_hostname=self.endpoint[0])
+
+    def client(self, timeout: float = 60) -> httpx.Client:
+        """A client that keeps its connection."""
+        return httpx.Client(base_url=self.url, timeout=timeout, verify=self.trust or True)
 
     def wait_until_it_listens(self) -> None:
         """Read the log up to the line that names the address; the rest is read as it comes."""
@@ -66,12 +85,19 @@ class Server:
 
 @contextmanager
 def running(
-    *flags: str, command: Sequence[str] = (), environment: Mapping[str, str] | None = None, cwd: Path = ROOT
+    *flags: str,
+    command: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    certificates: Certificates | None = None,
 ) -> Iterator[Server]:
     """A server started by a command (by default `forwardpass serve`) and listening on a free port.
 
-    No setting of the caller's own environment reaches it. What still runs at the end is killed.
+    It speaks TLS where there are certificates. No setting of the caller's own environment reaches it. What still runs
+    at the end is killed.
     """
+    if certificates is not None:
+        flags = (*flags, "--tls-certificate", str(certificates.server), "--tls-key", str(certificates.server_key))
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FORWARDPASS_")}
     process = subprocess.Popen(
         [*(command or [sys.executable, "-m", "service", "serve"]), *flags],
@@ -80,7 +106,7 @@ def running(
         stderr=subprocess.PIPE,
         text=True,
     )
-    server = Server(process)
+    server = Server(process, trust=certificates and certificates.trust())
     try:
         server.wait_until_it_listens()
         yield server

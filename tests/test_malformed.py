@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service import errors
+from tests.certificates import make_certificates
 from tests.malformed import BOMB_BYTES, CASES, LARGE_BODIES, MAX_BODY, POINT, RAW_BODY, V1_BODY, V2_BODY, Case, text
 from tests.server import Server, running
 from tests.zoo import publish_zoo
@@ -32,22 +34,27 @@ REPEATS = 4
 KNOWN = ("/v1/models/line:predict", V1_BODY, b'{"predictions":[-2.0]}')
 """A path, a body, and the answer's bytes."""
 
+in_plain = pytest.mark.parametrize("server", ["on", "off"], indirect=True, scope="module")
+"""For what is about bodies only, once they are there, and takes long."""
+
 CODES = {error.code for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "code")}
 
 
-@pytest.fixture(scope="module", params=["on", "off"])
+@pytest.fixture(scope="module", params=["on", "off", "on, by TLS", "off, by TLS"])
 def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
-    """The zoo, served with the default settings; predictions take the short way or not."""
+    """The zoo, served with the default settings; predictions take the short way or not, in plain or by TLS."""
     root = tmp_path_factory.mktemp("zoo")
     publish_zoo(root)
-    with running("--models", str(root), "--lane", request.param) as server:
+    lane, _, tls = request.param.partition(", ")
+    certificates = make_certificates(tmp_path_factory.mktemp("certificates")) if tls else None
+    with running("--models", str(root), "--lane", lane, certificates=certificates) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[httpx.Client]:
     """A client that keeps its connection."""
-    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+    with server.client(PATIENCE) as client:
         yield client
 
 
@@ -73,19 +80,20 @@ def forget_peak(server: Server) -> None:
 
 def exchange(server: Server, content: bytes, case: Case) -> tuple[int, str, bytes] | None:
     """The status, content type and body that answer a request; None where the connection ends without an answer."""
-    with socket.create_connection(server.endpoint, timeout=PATIENCE) as connection:
+    with server.connect(PATIENCE) as connection:
         try:
             connection.sendall(content)
             if case.ends:
-                connection.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
+                # Of the connection below TLS too, behind whose own end a client reads no more.
+                socket.socket.shutdown(connection, socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             # The server has answered before all of it was there.
             pass
         reply = http.client.HTTPResponse(connection, method=case.method)
         try:
             reply.begin()
             return reply.status, reply.getheader("content-type", ""), reply.read()
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             return None
         finally:
             reply.close()
@@ -141,6 +149,7 @@ def test_a_malformed_request_is_refused_and_the_next_one_answered(
     check_still_exact(server, client, most_memory)
 
 
+@in_plain
 @pytest.mark.parametrize("case", LARGE_BODIES, ids=lambda case: case.name)
 def test_refusing_the_largest_bodies_again_and_again_keeps_none_of_them(
     server: Server, client: httpx.Client, most_memory: int, case: Case
@@ -242,6 +251,7 @@ def lengths(body: bytes) -> st.SearchStrategy[str | None]:
     return st.none() | st.sampled_from([str(len(RAW_BODY)), "0", str(len(body))]) | st.integers(-9, 999).map(str)
 
 
+@in_plain
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changed=changed_structures() | changed_bytes(), data=st.data())
 def test_whatever_becomes_of_a_valid_request_it_is_answered_or_refused(

@@ -1,4 +1,4 @@
-"""The asyncio shell around the scheduler: requests come in as calls, leave in batches and answer as futures."""
+"""The asyncio shell around the scheduler: requests come in as jobs, leave in batches and are settled."""
 
 import asyncio
 import logging
@@ -6,16 +6,14 @@ from collections.abc import Callable, Hashable, Sequence
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Generic
 
 from service.batching.admission import Cost, no_room, require_time
 from service.batching.blame import Run, attempt, isolate
+from service.batching.job import Answer, AwaitedJob, Job, P, R
 from service.batching.scheduler import Batch, Scheduler
 from service.errors import ComputeError, DeadlineError, DrainingError, ForwardpassError, InternalError
 from service.metrics import ModelStats
-
-P = TypeVar("P")
-R = TypeVar("R")
 
 INLINE_SECONDS = 0.0005
 """A batch that takes less than this runs on the event loop. Handing it to a thread costs 50 to 100 µs of the
@@ -28,45 +26,7 @@ _TIMER_GRAIN = 0.001
 logger = logging.getLogger(__name__)
 
 
-class _Request(asyncio.Future[R], Generic[P, R]):
-    """A request in the queue and, as a future, who waits for it: one object, made once for each request.
-
-    `left` is told when nobody waits any more.
-    """
-
-    __slots__ = ("deadline", "key", "left", "parts", "payload", "rows", "since", "size", "taken")
-
-    def __init__(  # noqa: PLR0913, PLR0917  # its parts, by place: names would cost on every request
-        self,
-        payload: P,
-        rows: int,
-        key: Hashable,
-        size: int,
-        deadline: float | None,
-        loop: asyncio.AbstractEventLoop,
-        left: "Callable[[_Request[P, R]], None]",
-    ) -> None:
-        asyncio.Future.__init__(self, loop=loop)
-        self.payload = payload
-        self.rows = rows
-        self.key = key
-        self.size = size
-        self.deadline = deadline
-        self.taken = 0
-        self.left = left
-        self.parts: list[R] | None = None
-        """The results so far, of one that leaves in several batches."""
-        self.since = perf_counter()
-
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401  # as asyncio has it
-        """Cancel, and free the place in the queue at once."""
-        cancelled = super().cancel(msg)
-        if cancelled:
-            self.left(self)
-        return cancelled
-
-
-_Batch = Batch[_Request[P, R]]
+_Batch = Batch[Job[P, R]]
 
 
 class Batcher(Generic[P, R]):
@@ -80,8 +40,8 @@ class Batcher(Generic[P, R]):
     loop whose predicted cost is below `INLINE_SECONDS`, where the thread is idle. The thread starts when it is
     first needed.
 
-    Every future that `submit` returns is resolved once: with its answer, with a `ComputeError`, `InternalError` or
-    `DeadlineError`, or by whoever cancels it.
+    Every job that `queue` takes is settled once: with its answer, with a `ComputeError`, `InternalError` or
+    `DeadlineError`; unless it is given up before.
     """
 
     def __init__(  # noqa: PLR0913  # its collaborators, then its limits
@@ -102,7 +62,7 @@ class Batcher(Generic[P, R]):
         self._stats = stats
         self._loop = loop
         self._cost = cost
-        self._scheduler: Scheduler[_Request[P, R]] = Scheduler(max_batch, max_queue, max_queue_bytes)
+        self._scheduler: Scheduler[Job[P, R]] = Scheduler(max_batch, max_queue, max_queue_bytes)
         self._inline = inline
         self._lock = Lock()
         """Guards the scheduler, and the end of the thread's work."""
@@ -114,9 +74,11 @@ class Batcher(Generic[P, R]):
         self._handover: SimpleQueue[_Batch[P, R] | None] = SimpleQueue()
         """The batch with which an idle thread begins; None ends it."""
         self._thread: Thread | None = None
-        self._timers: dict[_Request[P, R], asyncio.TimerHandle] = {}
-        """The requests with a deadline that are not resolved."""
-        self._left = self._leave  # bound once, not for each request
+        self._timers: dict[Job[P, R], asyncio.TimerHandle] = {}
+        """The jobs with a deadline that are not over."""
+        self._timeless = asyncio.Event()
+        """Set while there are none of those."""
+        self._timeless.set()
         self._turn_is_due = False
         self._closing = False
 
@@ -130,31 +92,42 @@ class Batcher(Generic[P, R]):
         """Bytes of the requests in the queue."""
         return self._scheduler.bytes
 
-    def submit(
-        self, payload: P, rows: int, key: Hashable, *, size: int = 0, deadline: float | None = None
-    ) -> "asyncio.Future[R]":
-        """Queue the `rows` of a payload of `size` bytes; only payloads with equal keys share a batch.
+    def queue(self, job: Job[P, R]) -> None:
+        """Queue a job; an answer that is there by its deadline is given, whenever it is computed.
 
-        Once the clock `perf_counter` reaches the deadline its rows are not computed any more; an answer that is
-        there by then is given. Raises `DrainingError`, `QueueFullError`, or `DeadlineError` for a deadline that
-        has passed or is certain to, at once.
+        Raises `DrainingError`, `QueueFullError`, or `DeadlineError` for a deadline that has passed or is certain to,
+        at once.
         """
         if self._closing:
             raise DrainingError("the model is being taken out of service")
-        request: _Request[P, R] = _Request(payload, rows, key, size, deadline, self._loop, self._left)
+        deadline = job.deadline
         with self._lock:
             if deadline is not None:
-                require_time(self._scheduler, request, deadline - request.since, self._busy_after(request), self._cost)
-            if not self._scheduler.add(request):
-                raise no_room(self._scheduler, request, self._busy_after(request), self._cost)
+                require_time(self._scheduler, job, deadline - job.since, self._busy_after(job), self._cost)
+            if not self._scheduler.add(job):
+                raise no_room(self._scheduler, job, self._busy_after(job), self._cost)
         if deadline is not None:
-            after = deadline - request.since + _TIMER_GRAIN
-            self._timers[request] = self._loop.call_later(after, self._expire, request)
+            after = deadline - job.since + _TIMER_GRAIN
+            self._timers[job] = self._loop.call_later(after, self._expire, job)
+            self._timeless.clear()
         if not self._turn_is_due:
             # Not now: what else comes in this turn of the loop shall leave with it.
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
-        return request
+
+    def give_up(self, job: Job[P, R]) -> None:
+        """Free the place of a job that nobody waits for any more; it is not settled."""
+        if not job.is_over:
+            self._leave(job)
+
+    def submit(
+        self, payload: P, rows: int, key: Hashable, *, size: int = 0, deadline: float | None = None
+    ) -> "asyncio.Future[R]":
+        """Queue a job made of these, and give the future of its answer; raises as `queue` does."""
+        job: AwaitedJob[P, R] = AwaitedJob(payload, rows, key, size, deadline, perf_counter())
+        job.answer = Answer(self._loop, lambda: self.give_up(job))
+        self.queue(job)
+        return job.answer
 
     async def close(self) -> None:
         """Refuse what comes from now on, resolve everything that waits, and end the thread."""
@@ -165,25 +138,25 @@ class Batcher(Generic[P, R]):
             # Behind the batch that it may have, after which it takes all that wait.
             self._handover.put(None)
             await asyncio.to_thread(self._thread.join)
-        if self._timers:
-            # What was too late to be computed is resolved by its own timer.
-            await asyncio.wait(list(self._timers))
+        # What was too late to be computed is settled by its own timer.
+        await self._timeless.wait()
 
-    def _busy_after(self, request: _Request[P, R]) -> float:
-        """The seconds from a request's coming to the predicted end of the thread's batch."""
-        return max(0.0, self._free_at - request.since)
+    def _busy_after(self, job: Job[P, R]) -> float:
+        """The seconds from a job's coming to the predicted end of the thread's batch."""
+        return max(0.0, self._free_at - job.since)
 
-    def _leave(self, request: _Request[P, R]) -> None:
-        """Free the place of a request that nobody waits for."""
-        self._stop_timer(request)
+    def _leave(self, job: Job[P, R]) -> None:
+        """Free the place of a job that is over."""
+        job.is_over = True
+        self._stop_timer(job)
         with self._lock:
-            self._scheduler.remove(request)
+            self._scheduler.remove(job)
 
-    def _expire(self, request: _Request[P, R]) -> None:
-        """Resolve a request whose deadline has passed before its answer was there."""
-        self._leave(request)
-        waited = (perf_counter() - request.since) * 1000
-        request.set_exception(DeadlineError(f"the deadline passed: there was no answer after {waited:.0f} ms"))
+    def _expire(self, job: Job[P, R]) -> None:
+        """Settle a job whose deadline has passed before its answer was there."""
+        self._leave(job)
+        waited = (perf_counter() - job.since) * 1000
+        job.settle(DeadlineError(f"the deadline passed: there was no answer after {waited:.0f} ms"))
 
     def _turn(self) -> None:
         """Run one batch here, or hand it to the thread where that has none."""
@@ -245,16 +218,16 @@ class Batcher(Generic[P, R]):
 
     def _compute(self, batch: _Batch[P, R]) -> "Sequence[R | ForwardpassError]":
         """For each slice of a batch its result, or the error that its request gets."""
-        parts = [(request.payload, start, stop) for request, start, stop in batch.slices]
+        parts = [(job.payload, start, stop) for job, start, stop in batch.slices]
         results = attempt(self._run, parts)
         if not isinstance(results, ForwardpassError):
             return results
         outcomes = isolate(self._run, parts, results)
         with self._lock:
-            for (request, _, _), outcome in zip(batch.slices, outcomes, strict=True):
+            for (job, _, _), outcome in zip(batch.slices, outcomes, strict=True):
                 if isinstance(outcome, ForwardpassError):
                     # What is left of a divided one need not be computed.
-                    self._scheduler.remove(request)
+                    self._scheduler.remove(job)
         return outcomes
 
     def _settle(
@@ -263,38 +236,48 @@ class Batcher(Generic[P, R]):
         """Hand what came out to whoever waits for it; on the event loop."""
         self._stats.count_batch(batch.rows, ended - began)
         observe = self._stats.queue.observe
-        for (request, start, stop), outcome in zip(batch.slices, outcomes, strict=True):
+        for (job, start, stop), outcome in zip(batch.slices, outcomes, strict=True):
             if start == 0:
-                observe(began - request.since)
-            if request.done():
+                observe(began - job.since)
+            if job.is_over:
                 continue
-            if isinstance(outcome, ForwardpassError):
-                self._stop_timer(request)
-                request.set_exception(outcome)
-            elif stop - start == request.rows:
-                if request.deadline is not None:
-                    self._stop_timer(request)
-                request.set_result(outcome)
+            if stop - start == job.rows or isinstance(outcome, ForwardpassError):
+                self._end(job, outcome)
             else:
-                self._collect(request, outcome, whole=stop == request.rows)
+                self._collect(job, outcome, whole=stop == job.rows)
 
-    def _collect(self, request: _Request[P, R], part: R, *, whole: bool) -> None:
-        """Keep one of several results of a request; with the last of them resolve it."""
-        if request.parts is None:
-            request.parts = []
-        request.parts.append(part)
+    def _collect(self, job: Job[P, R], part: R, *, whole: bool) -> None:
+        """Keep one of several results of a job; with the last of them settle it."""
+        if job.parts is None:
+            job.parts = []
+        job.parts.append(part)
         if not whole:
             return
-        self._stop_timer(request)
+        outcome: R | ForwardpassError
+        # As large as what is made of them: they do not outlive it.
+        parts, job.parts = job.parts, None
         try:
-            request.set_result(self._join(request.parts))
+            outcome = self._join(parts)
         except ComputeError as error:
-            request.set_exception(error)
+            outcome = error
         except Exception:
-            logger.exception("the results of a request of %d rows cannot be joined", request.rows)
-            request.set_exception(InternalError())
+            logger.exception("the results of a request of %d rows cannot be joined", job.rows)
+            outcome = InternalError()
+        self._end(job, outcome)
 
-    def _stop_timer(self, request: _Request[P, R]) -> None:
-        timer = self._timers.pop(request, None)
+    def _end(self, job: Job[P, R], outcome: R | ForwardpassError) -> None:
+        job.is_over = True
+        if job.deadline is not None:
+            self._stop_timer(job)
+        try:
+            job.settle(outcome)
+        except Exception:
+            # The others of its batch are told all the same.
+            logger.exception("the outcome of a request of %d rows could not be handed over", job.rows)
+
+    def _stop_timer(self, job: Job[P, R]) -> None:
+        timer = self._timers.pop(job, None)
         if timer is not None:
             timer.cancel()
+            if not self._timers:
+                self._timeless.set()

@@ -27,7 +27,7 @@ _MICROSECONDS = 1_000_000
 _ENCODER = msgspec.json.Encoder()
 
 
-class InferRequest(NamedTuple):
+class InferRequest(msgspec.Struct, frozen=True, gc=False):
     """A valid request: the arrays for the model, and what the reply shall look like."""
 
     inputs: Inputs
@@ -95,7 +95,7 @@ class InferCodec:
     def encode(self, request: InferRequest, outputs: Sequence[Array]) -> InferReply:
         """The reply to `request` with the model's `outputs`, which stand in the manifest's order."""
         described: list[dict[str, Any]] = []
-        blobs: list[bytes] = []
+        blobs: list[bytes | memoryview] = []
         for place, binary, classes in request.wanted:
             spec, array = self._manifest.outputs[place], outputs[place]
             datatype = spec.datatype

@@ -114,6 +114,13 @@ class RowsCodec:
         """
         del request
         if len(self._columns) == 1:
+            column = self._columns[0]
+            if column.is_flat and outputs[0].size == 1:
+                value = outputs[0].item()
+                if column.labels is not None:
+                    (label,) = tensors.labels_of_second(column.labels, [value])
+                    value = {column.key: value, column.label_key: label}
+                return _ENCODER.encode({"predictions": [value]})
             values, labels = self._values(0, outputs[0])
             if labels is not None:
                 key, label_key = self._keys

@@ -8,8 +8,9 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -38,6 +39,7 @@ DTYPES: dict[Datatype, np.dtype[Any]] = {
     "BYTES": np.dtype(np.object_),
 }
 
+_TEXTS = DTYPES["BYTES"]
 _WIRE_DTYPES = {datatype: dtype.newbyteorder("<") for datatype, dtype in DTYPES.items()}
 _PYTHON_TYPES: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float, "O": str}
 _ELEMENT_TYPES = {name: float if name == "BF16" else _PYTHON_TYPES[dtype.kind] for name, dtype in DTYPES.items()}
@@ -64,6 +66,8 @@ _LONGEST_QUOTE = 40
 _FEW = 1024
 _CLOSE = 1024
 """Elements that are looked at one by one when not all of them fit: so many for each fault that is told, or fewer."""
+_BLOCK = 1 << 14
+"""Elements of a large array that are looked at together: what is made of them to tell is small, and quick to read."""
 _SAFE_SQUARES = {
     DTYPES[datatype]: float(np.finfo(DTYPES[datatype]).max) ** 2 if datatype != "FP64" else float(np.finfo("f8").max)
     for datatype in ("FP16", "FP32", "FP64")
@@ -76,7 +80,7 @@ _BF16_EXPONENT = np.uint16(0x7F80)
 """All its bits are set in the infinities and in NaN, and only there."""
 
 
-class Inputs(NamedTuple):
+class Inputs(msgspec.Struct, frozen=True, gc=False):
     """What one request brings to a model: valid arrays in the manifest's order, each of `rows` rows.
 
     A model without a batch dimension has one row a request, whatever its arrays' shapes.
@@ -91,7 +95,7 @@ class Inputs(NamedTuple):
         total = 0
         for array in self.arrays:
             total += array.nbytes
-            if array.dtype.kind == "O":
+            if array.dtype is _TEXTS:
                 total += sum(map(len, array.reshape(-1).tolist()))
         return total
 
@@ -178,7 +182,7 @@ def from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int]) -> Arra
     dtype = DTYPES[spec.datatype]
     if dtype.kind == "b":
         octets = np.frombuffer(blob, np.uint8)
-        return octets.view(np.bool_).reshape(shape) if np.count_nonzero(octets > 1) == 0 else None
+        return octets.view(np.bool_).reshape(shape) if octets.max(initial=0) <= 1 else None
     array = np.frombuffer(blob, _WIRE_DTYPES[spec.datatype]).astype(dtype, copy=False)
     if not array.flags.aligned:
         array = array.copy()
@@ -188,28 +192,37 @@ def from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int]) -> Arra
 
 def find_misfit(spec: TensorSpec, blob: memoryview) -> tuple[int, object]:
     """The first element of bytes that `from_bytes` refuses for what they hold: its place, row-major, and itself."""
-    if spec.datatype == "BOOL":
-        array: Array = np.frombuffer(blob, np.uint8)
-        wrong = array > 1
-    else:
-        array = numbers_of(spec.datatype, np.frombuffer(blob, _WIRE_DTYPES[spec.datatype]))
-        wrong = ~np.isfinite(array)
-        if spec.vocabulary is not None:
+    raw = np.frombuffer(blob, np.uint8 if spec.datatype == "BOOL" else _WIRE_DTYPES[spec.datatype])
+    for start in range(0, raw.size, _BLOCK):
+        array = numbers_of(spec.datatype, raw[start : start + _BLOCK])
+        if spec.datatype == "BOOL":
+            wrong = array > 1
+        elif spec.vocabulary is not None:
             # Not the other way round: what is no number is neither below nor above.
-            wrong |= ~((array >= 0) & (array < len(spec.vocabulary)))
-    place = int(np.flatnonzero(wrong)[0])
-    return place, array[place].item()
+            wrong = ~((array >= 0) & (array < len(spec.vocabulary)))
+        else:
+            wrong = ~np.isfinite(array)
+        if wrong.any():
+            place = int(wrong.argmax())
+            return start + place, array[place].item()
+    raise ValueError("all of it fits")
 
 
-def to_bytes(array: Array) -> bytes:
-    """The array's elements, little-endian and row-major."""
+def to_bytes(array: Array) -> bytes | memoryview:
+    """The array's elements, little-endian and row-major; of many, in the memory where they lie so."""
     if array.dtype.kind == "O":
         return texts.to_bytes(array)
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    if array.size <= _FEW:
+        return array.tobytes()
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def is_finite(datatype: Datatype, array: Array) -> bool:
     """Whether no element is NaN or infinite."""
+    if array.size > _BLOCK:
+        flat = array.reshape(-1)
+        return all(is_finite(datatype, flat[start : start + _BLOCK]) for start in range(0, flat.size, _BLOCK))
     if datatype == "BF16":
         return not np.count_nonzero(array & _BF16_EXPONENT == _BF16_EXPONENT)
     return array.dtype.kind != "f" or bool(np.count_nonzero(np.isfinite(array)) == array.size)
@@ -349,7 +362,9 @@ def _has_shape(array: Array, shape: Sequence[int]) -> bool:
 
 def _names_words(spec: TensorSpec, array: Array) -> bool:
     """Whether the tensor holds ids of its vocabulary only, if it has one."""
-    return spec.vocabulary is None or bool(((array >= 0) & (array < len(spec.vocabulary))).all())
+    if spec.vocabulary is None:
+        return True
+    return bool(array.min(initial=0) >= 0 and array.max(initial=0) < len(spec.vocabulary))
 
 
 def _are_elements(spec: TensorSpec, values: Sequence[Any]) -> bool:

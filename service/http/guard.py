@@ -1,20 +1,22 @@
 """uvicorn's protocol for HTTP/1.1 with the guards that it lacks: what a head may hold, what may take how long."""
 
 from asyncio import AbstractEventLoop, TimerHandle
-from enum import IntEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import httptools
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.errors import ForwardpassError, HeadTooLargeError, MalformedError, MethodError, SlowError
-from service.http.wire import Response, write_error
+from service.http.wire import REQUEST_ID, Response, write_error
 from service.predict import LARGE
 
 _UPGRADING = {b"upgrade", b"connection", b"http2-settings"}
+_LINGER = 1.0
+"""Seconds in which what a client still sends is read and thrown away, after it was told why."""
 _TICK = 0.5
 """Seconds between two looks at a connection's clock: so much later than its limit it may end."""
 
@@ -34,14 +36,12 @@ class Limits(NamedTuple):
     """Between two requests."""
 
 
-class Stage(IntEnum):
-    """What a connection waits for."""
-
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-    REPLY = 3
-    """Nothing: its client waits for us."""
+# What a connection waits for; plain numbers, since an enumeration's members cost several times as much to look up.
+IDLE = 0
+HEAD = 1
+BODY = 2
+REPLY = 3
+"""Nothing: its client waits for us."""
 
 
 class Guard(HttpToolsProtocol):
@@ -65,7 +65,7 @@ class Guard(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
-        self._stage = Stage.IDLE
+        self._stage = IDLE
         self._due = 0.0
         """When the connection ends unless what it waits for comes, on the loop's clock."""
         self._chunk = 0
@@ -75,9 +75,14 @@ class Guard(HttpToolsProtocol):
         self._trailer_bytes = 0
         self._broken = False
         """Whether nothing more is read, since it could not be understood or took too long."""
+        self._lingers = False
+        """Whether all is said, and the connection only waits for its client to end."""
         self._watch: TimerHandle | None = None
         self._farewell: Response | None = None
         """What is said before the connection ends, behind the replies that are due."""
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
+        """What uvicorn puts into every response, as it was last."""
         self._served: Any = None
         """The cycle whose turn it is: replies go out in the order of the requests."""
 
@@ -111,13 +116,13 @@ class Guard(HttpToolsProtocol):
                 data = self._without_upgrade(data[error.args[0] :])
             except httptools.HttpParserError as error:
                 self._refuse(MalformedError(f"this is no HTTP/1.1 request: {error}"))
-        if self._stage is Stage.HEAD and not self._broken:
+        if self._stage == HEAD and not self._broken:
             # Of a head that began in these bytes only what is parsed, of another one all of them.
             before = self._head_bytes
             self._head_bytes = self._size_of_head() if before is None else before + self._chunk
             if self._head_bytes > self._limits.head:
                 self._refuse(self._head_too_large())
-        if self._stage is not stage:
+        if self._stage != stage:
             self._due = self.loop.time() + self._patience()
 
     # What the parser calls
@@ -126,22 +131,18 @@ class Guard(HttpToolsProtocol):
         """Gather the parts of a head; a scope is made of them where one is needed."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
-        self._stage = Stage.HEAD
+        self._stage = HEAD
         self._head_bytes = None
         self._trailer_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; what comes behind a body means nothing here, and is only counted."""
-        if self._stage is not Stage.HEAD:
-            self._trailer_bytes += len(name) + len(value)
-            if self._trailer_bytes > self._limits.head and not self._broken:
-                self._refuse(self._head_too_large())
+        if self._stage == HEAD:
+            self.headers.append((name.lower(), value))
             return
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > self._limits.head and not self._broken:
+            self._refuse(self._head_too_large())
 
     def on_headers_complete(self) -> None:
         """Begin with the request."""
@@ -151,24 +152,37 @@ class Guard(HttpToolsProtocol):
         if not came_at_once and self._size_of_head() > self._limits.head:
             self._refuse(self._head_too_large())
             return
-        self._stage = Stage.BODY
+        self._stage = BODY
         self._begin()
 
     def on_body(self, body: bytes) -> None:
-        """Hand a part of the body on."""
-        if not self._broken:
+        """Hand a part of the body on; the first, until it is read, as it is, where uvicorn would copy it twice."""
+        if self._broken:
+            return
+        cycle = self.cycle
+        if cycle.body or cycle.response_complete:
+            if isinstance(cycle.body, bytes):
+                cycle.body = bytearray(cycle.body)
             super().on_body(body)
+            return
+        # uvicorn makes `bytes` of it, which these are already.
+        cycle.body = body
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """Wait for nothing more, while the reply is made."""
         if self._broken or self.parser.should_upgrade():
             return
-        super().on_message_complete()
-        if self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle.response_complete:
             self._rest()
-        else:
-            self._stage = Stage.REPLY
-            self._all_read()
+            return
+        self._stage = REPLY
+        cycle.more_body = False
+        cycle.message_event.set()
+        self._all_read()
 
     # What uvicorn calls
 
@@ -179,7 +193,7 @@ class Guard(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request; as uvicorn does, without a timer for each reply."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self._lingers or self.transport.is_closing():
             return
         if self.pipeline:
             # In a turn of its own: many that are answered at once would lead ever deeper into themselves. Nothing
@@ -189,7 +203,7 @@ class Guard(HttpToolsProtocol):
         if self._farewell is not None:
             self._send(self._farewell, keep_alive=False)
             return
-        if self._stage is Stage.REPLY:
+        if self._stage == REPLY:
             self._rest()
         self.flow.resume_reading()
 
@@ -197,7 +211,7 @@ class Guard(HttpToolsProtocol):
 
     def _next(self) -> None:
         """Begin with the request that has waited longest."""
-        if self.pipeline and not self.transport.is_closing():
+        if self.pipeline and not self._lingers and not self.transport.is_closing():
             self._start_asgi_task(*self.pipeline.pop())
 
     def _all_read(self) -> None:
@@ -205,25 +219,32 @@ class Guard(HttpToolsProtocol):
 
     def _rest(self) -> None:
         """Wait for the next request."""
-        self._stage = Stage.IDLE
+        self._stage = IDLE
         self._due = self.loop.time() + self._limits.idle_seconds
 
     def _begin(self) -> None:
         """Let uvicorn answer by the application: with its scope, which holds the very list of headers."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
+        self.url = url
         self.headers.extend(headers)
+        self.expect_100_continue = (b"expect", b"100-continue") in [(name, value.lower()) for name, value in headers]
         super().on_headers_complete()
 
-    def _send(self, response: Response, *, keep_alive: bool) -> None:
-        status, headers, body = response
-        parts = [STATUS_LINE[status]]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
+    def _send(self, response: Response, *, keep_alive: bool, request_id: bytes | None = None) -> None:
+        """Write a response, and close the connection behind it where it shall not be kept."""
+        body = response.body
+        defaults = self.server_state.default_headers
+        if defaults is not self._default_headers:
+            # The date among them is another one each second.
+            self._default_headers = defaults
+            self._default_lines = b"".join([b"%b: %b\r\n" % header for header in defaults])
+        head = _head(response.status, response.headers)
+        parts = [head, self._default_lines, b"content-length: %d\r\n\r\n" % len(body)]
+        if request_id is not None:
+            parts.insert(1, b"%b: %b\r\n" % (REQUEST_ID, request_id))
         if not keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts += (_head(headers), b"%d\r\n\r\n" % len(body))
+            parts.insert(1, b"connection: close\r\n")
         if len(body) < LARGE:
             parts.append(body)
         self.transport.write(b"".join(parts))
@@ -231,6 +252,19 @@ class Guard(HttpToolsProtocol):
             # By itself, since it is large to copy.
             self.transport.write(body)
         if not keep_alive:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End the connection; where its client may still be sending, after it has ended too, or a moment.
+
+        At once, the system would tell the client that what it sent was not read, and throw the response away.
+        """
+        if self._broken and self.transport.can_write_eof():
+            self._lingers = True
+            self._due = self.loop.time() + _LINGER
+            self.transport.write_eof()
+            self.flow.resume_reading()
+        else:
             self.transport.close()
 
     def _refuse(self, error: ForwardpassError) -> None:
@@ -239,7 +273,7 @@ class Guard(HttpToolsProtocol):
         cycle, response = self.cycle, write_error(error)
         if cycle is None or cycle.response_complete:
             self._send(response, keep_alive=False)
-        elif self._stage is Stage.BODY:
+        elif self._stage == BODY:
             self._end(response)
         else:
             self._farewell = response
@@ -279,12 +313,12 @@ class Guard(HttpToolsProtocol):
         if self.flow.read_paused:
             # Nothing can come while we do not read: the client has its whole time from then on.
             self._due = self.loop.time() + self._patience()
-        if self._stage is Stage.REPLY or self._broken or self.loop.time() < self._due:
+        if self.loop.time() < self._due:
             return
-        if self._stage is Stage.IDLE:
+        if self._lingers or (self._stage == IDLE and not self._broken):
             self.transport.close()
-        else:
-            part = "head" if self._stage is Stage.HEAD else "body"
+        elif self._stage != REPLY and not self._broken:
+            part = "head" if self._stage == HEAD else "body"
             self._refuse(SlowError(f"the request's {part} took longer than {self._patience():g} s"))
 
     def _patience(self) -> float:
@@ -302,6 +336,6 @@ class Guard(HttpToolsProtocol):
 
 
 @lru_cache(maxsize=256)
-def _head(headers: tuple[tuple[str, str], ...]) -> bytes:
-    """The lines of a response's headers, to where the length of its body belongs."""
-    return "".join([*(f"{name}: {value}\r\n" for name, value in headers), "content-length: "]).encode("latin-1")
+def _head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The first lines of a response."""
+    return STATUS_LINE[status] + "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")

@@ -1,47 +1,32 @@
 """The short way from a prediction's bytes to its reply: past the application, with no scope, task or messages."""
 
-import re
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from service.errors import DrainingError, RequestError
-from service.http.guard import Guard, Limits
-from service.http.wire import JSON_LENGTH_HEADER, Response, parse_json_length, write, write_error
+from service.http.guard import IDLE, REPLY, Guard, Limits
+from service.http.heads import Head, Heads, target_of
+from service.http.wire import (
+    JSON_LENGTH_HEADER,
+    REQUEST_ID,
+    Response,
+    parse_json_length,
+    valid_request_id,
+    write,
+    write_error,
+)
 from service.metrics import Metrics
-from service.predict import LARGE, Call, Encoded, Pending, Predictor, Protocol, Reply
+from service.predict import LARGE, Prediction, Predictor, Reply, Target
 
 T = TypeVar("T")
 
-_NAME = rb"([A-Za-z0-9_.-]+)"
-_PATH = re.compile(
-    rb"/v1/models/%b(?:/versions/%b)?:predict|/v2/models/%b(?:/versions/%b)?/infer" % (_NAME, _NAME, _NAME, _NAME)
-)
 _ACCEPTS = b"accept-encoding"
 _JSON_LENGTH = JSON_LENGTH_HEADER.encode()
-_READ = {b"content-length", b"content-encoding", _ACCEPTS, _JSON_LENGTH}
-
-
-class Target(NamedTuple):
-    """What the path of a prediction names."""
-
-    protocol: Protocol
-    model: str
-    version: str | None
-
-
-@lru_cache(maxsize=4096)
-def target_of(url: bytes) -> Target | None:
-    """What the URL of a prediction names; None for any other, and for one that would have to be decoded."""
-    found = _PATH.fullmatch(url)
-    if found is None:
-        return None
-    model, version, other_model, other_version = (None if one is None else one.decode() for one in found.groups())
-    return Target("v2", other_model or "", other_version) if model is None else Target("v1", model, version)
+_TRACE = b"traceparent"
 
 
 class _Silent:
@@ -55,59 +40,44 @@ class _Silent:
 class Exchange:
     """One prediction and its reply, in the place where uvicorn has a cycle of ASGI messages and its task."""
 
-    __slots__ = (
-        "accept_encoding",
-        "chunks",
-        "disconnected",
-        "json_length",
-        "keep_alive",
-        "lane",
-        "more_body",
-        "pending",
-        "refusal",
-        "response_complete",
-        "target",
-    )
-
     message_event = _Silent
 
-    def __init__(
-        self, lane: "Lane", target: Target, accepts: bytes | None, json_length: bytes | None, *, keep_alive: bool
-    ) -> None:
+    # Of most of them this is never changed.
+    more_body = False
+    disconnected = False
+    response_complete = False
+    refusal: Response | None = None
+    """What is known to be the answer before its turn."""
+    prediction: Prediction | None = None
+
+    def __init__(self, lane: "Lane", head: Head, chunks: list[bytes]) -> None:
         self.lane = lane
-        self.target = target
-        self.accept_encoding = None if accepts is None else accepts.decode("latin-1")
-        self.json_length = None if json_length is None else json_length.decode("latin-1")
-        self.keep_alive = keep_alive
-        self.refusal: Response | None = None
-        """What is known to be the answer before its turn."""
-        self.chunks: list[bytes] = []
-        self.more_body = True
-        self.pending: Pending | None = None
-        self.disconnected = False
-        self.response_complete = False
+        self.head = head
+        self.chunks = chunks
+        """What has come of the body."""
+        self.keep_alive = head.keep_alive
 
-    def computed(self, _: "Future[Any]") -> None:
-        """Reply, now that the outputs or an error are there; unless nobody waits any more."""
-        pending = self.pending
-        if pending is None:
+    def computed(self) -> None:
+        """Reply, now that the outputs or an error are there."""
+        prediction = self.prediction
+        if prediction is None:
             return
-        if pending.is_large:
-            self.lane.aside(pending.encode).add_done_callback(self._encoded)
+        if prediction.is_large:
+            self.lane.aside(prediction.encode).add_done_callback(self._encoded)
         else:
-            self.pending = None
-            self.lane.reply(self, pending.finish())
+            self.prediction = None
+            self.lane.reply(self, prediction.finish())
 
-    def _encoded(self, made: "Future[Encoded]") -> None:
-        pending, self.pending = self.pending, None
-        if pending is not None:
-            self.lane.reply(self, pending.end(made.result()))
+    def _encoded(self, _: "Future[None]") -> None:
+        prediction, self.prediction = self.prediction, None
+        if prediction is not None:
+            self.lane.reply(self, prediction.end())
 
     def abandon(self) -> None:
         """Let go of the rows of a client that is gone."""
-        if self.pending is not None:
-            pending, self.pending = self.pending, None
-            pending.abandon()
+        if self.prediction is not None:
+            prediction, self.prediction = self.prediction, None
+            prediction.abandon()
 
     def cancel(self, msg: str) -> None:
         """End it, as uvicorn ends its tasks when the time for requests in flight is over."""
@@ -131,10 +101,12 @@ class Lane(Guard):
         _loop: AbstractEventLoop | None = None,
         *,
         limits: Limits,
+        heads: Heads,
         predictor: Predictor,
         metrics: Metrics,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop, limits=limits)
+        self._heads = heads
         self._predictor = predictor
         self._metrics = metrics
         self._small = min(LARGE, limits.body + 1)
@@ -143,6 +115,8 @@ class Lane(Guard):
         """The exchange whose turn it is: replies go out in the order of the requests."""
         self._held: Exchange | None = None
         """The exchange that waits for its client to read what was sent before."""
+        self._data: bytes | None = None
+        """What has come at the start of a request, while it is parsed."""
 
     # What the transport, the parser and uvicorn call
 
@@ -160,6 +134,22 @@ class Lane(Guard):
         if self._held is not None:
             held, self._held = self._held, None
             self._predict(held)
+
+    def data_received(self, data: bytes) -> None:
+        """Predict at once where all of it is known but the body; else parse it."""
+        if self._stage != IDLE or self._broken:
+            super().data_received(data)
+            return
+        head = self._heads.find(data)
+        if head is None:
+            self._data = data
+            super().data_received(data)
+            self._data = None
+            return
+        self._stage = REPLY
+        self.cycle = self._running = exchange = Exchange(self, head, [data[-head.length :]])
+        self.tasks.add(exchange)  # type: ignore[arg-type]  # in the place of a task
+        self._predict(exchange)
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of a prediction's body."""
@@ -179,12 +169,16 @@ class Lane(Guard):
 
     def _all_read(self) -> None:
         """Predict, where it is a prediction's turn."""
-        if self.cycle is self._running and self._running is not None:
-            self._predict(self._running)
+        exchange = self._running
+        if exchange is None or exchange is not self.cycle:
+            return
+        if self._data is not None and len(exchange.chunks) == 1:
+            self._heads.keep(self._data, exchange.head, exchange.chunks[0])
+        self._predict(exchange)
 
     def reply(self, exchange: Exchange, reply: Reply) -> None:
         """Send a prediction's reply; a large one that is to be compressed is so on another thread."""
-        accept = exchange.accept_encoding
+        accept = exchange.head.accept_encoding
         if accept is None or len(reply.body) < LARGE:
             self._answer(exchange, write(reply, accept))
             return
@@ -218,16 +212,27 @@ class Lane(Guard):
 
     def _exchange(self, target: Target) -> Exchange | None:
         """The exchange that these headers begin; None where the application has to see to it."""
-        fields: dict[bytes, bytes] = {}
-        for name, value in self.headers:
-            if name in _READ:
-                # Of a header that comes twice both are meant.
-                fields[name] = fields[name] + b"," + value if name in fields else value
-        length = fields.get(b"content-length")
-        if length is None or int(length) >= self._small or b"content-encoding" in fields or self.expect_100_continue:
+        fields = dict(self.headers)
+        if len(fields) < len(self.headers):
+            # Of a header that comes twice both are meant.
+            for name in fields:
+                fields[name] = b",".join([value for other, value in self.headers if other == name])
+        length = int(fields.get(b"content-length", self._small))
+        if length >= self._small or b"content-encoding" in fields or b"expect" in fields:
             return None
-        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        return Exchange(self, target, fields.get(_ACCEPTS), fields.get(_JSON_LENGTH), keep_alive=keep_alive)
+        accepts, json_length, request_id = fields.get(_ACCEPTS), fields.get(_JSON_LENGTH), fields.get(REQUEST_ID)
+        head = Head(
+            target,
+            length,
+            None if accepts is None else accepts.decode("latin-1"),
+            None if json_length is None else json_length.decode("latin-1"),
+            None if request_id is None else valid_request_id(request_id),
+            self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
+            request_id is not None or _TRACE in fields,
+        )
+        exchange = Exchange(self, head, [])
+        exchange.more_body = True
+        return exchange
 
     def _start(self, exchange: Exchange) -> None:
         """Begin with an exchange, now that all replies before it are sent."""
@@ -245,20 +250,21 @@ class Lane(Guard):
             # Its client does not read: nothing more is computed for it meanwhile.
             self._held = exchange
             return
-        chunks, exchange.chunks = exchange.chunks, []
+        head, chunks, exchange.chunks = exchange.head, exchange.chunks, []
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        try:
-            length = None if exchange.json_length is None else parse_json_length(exchange.json_length)
-        except RequestError as error:
-            self._metrics.unrouted[error.code] += 1
-            self._answer(exchange, write_error(error))
-            return
-        begun = self._predictor.begin(Call(*exchange.target, body, length))
+        length = None
+        if head.json_length is not None:
+            try:
+                length = parse_json_length(head.json_length)
+            except RequestError as error:
+                self._metrics.unrouted[error.code] += 1
+                self._answer(exchange, write_error(error))
+                return
+        begun = self._predictor.begin(head.target, body, length, exchange.computed)
         if isinstance(begun, Reply):
             self.reply(exchange, begun)
         else:
-            exchange.pending = begun
-            begun.future.add_done_callback(exchange.computed)
+            exchange.prediction = begun
 
     def _answer(self, exchange: Exchange, response: Response) -> None:
         """Send a response in its turn, and go on."""
@@ -268,7 +274,7 @@ class Lane(Guard):
         self._running = None
         self.tasks.discard(exchange)
         exchange.response_complete = True
-        self._send(response, keep_alive=exchange.keep_alive)
+        self._send(response, keep_alive=exchange.keep_alive, request_id=exchange.head.request_id)
         self.on_response_complete()
 
     def _end(self, response: Response) -> None:

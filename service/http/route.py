@@ -1,18 +1,19 @@
 """The ASGI end of a prediction path: it gathers the body, waits for the answer and sends it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from service.codec.room import joined, room_for
 from service.errors import DrainingError, RequestError, TooLargeError
 from service.http.wire import JSON_LENGTH_HEADER, Response, expand, parse_json_length, write, write_error
 from service.metrics import Metrics
-from service.predict import LARGE, Call, Pending, Predictor, Protocol, Reply
+from service.predict import LARGE, Prediction, Predictor, Protocol, Reply, Target
 
 T = TypeVar("T")
 
@@ -54,24 +55,33 @@ class PredictionRoute:
         """
         length = _header(request, JSON_LENGTH_HEADER)
         json_length = None if length is None else parse_json_length(length)
-        body = await read_body(request, self._max_body)
+        if self._protocol == "v2" and json_length is not None:
+            body = await _read_tensors(request, self._max_body, json_length)
+        else:
+            body = await read_body(request, self._max_body)
         if coding := _header(request, "content-encoding"):
             body = await self._aside(len(body), expand, body, coding, self._max_body)
         path = request.path_params
-        call = Call(self._protocol, path["model"], path.get("version"), body, json_length)
-        begun = self._predictor.queue(await self._aside(len(body), self._predictor.read, call))
-        reply = begun if isinstance(begun, Reply) else await self._finish(begun, receive)
+        settled = asyncio.Event()
+        begun = self._predictor.open(Target(self._protocol, path["model"], path.get("version")), settled.set)
+        reply = begun if isinstance(begun, Reply) else await self._predict(begun, body, json_length, settled, receive)
         return await self._aside(len(reply.body), write, reply, _header(request, "accept-encoding"))
 
-    async def _finish(self, pending: Pending, receive: Receive) -> Reply:
-        """The reply, once the rows are computed; raises `ClientDisconnect` where nobody waits for it any more."""
+    async def _predict(
+        self, prediction: Prediction, body: bytes, json_length: int | None, settled: asyncio.Event, receive: Receive
+    ) -> Reply:
+        """The reply to a body, once it is computed; raises `ClientDisconnect` where nobody waits for it any more."""
+        await self._aside(len(body), prediction.read, body, json_length)
+        refused = prediction.queue()
+        if refused is not None:
+            return refused
         try:
-            await _wait(pending, receive)
-            encoded = await self._aside(LARGE if pending.is_large else 0, pending.encode)
+            await _wait(settled, receive)
+            await self._aside(LARGE if prediction.is_large else 0, prediction.encode)
         except BaseException:
-            pending.abandon()
+            prediction.abandon()
             raise
-        return pending.end(encoded)
+        return prediction.end()
 
     async def _aside(self, size: int, function: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401  # its own
         """What the function gives; where it is about so many bytes, computed on another thread."""
@@ -88,32 +98,61 @@ def _header(request: Request, name: str) -> str | None:
 
 async def read_body(request: Request, max_body: int) -> bytes:
     """The whole body of a request; raises `TooLargeError` once it is clear that it has more than `max_body` bytes."""
+    return b"".join([part async for part in _parts(request, max_body)])
+
+
+async def _read_tensors(request: Request, max_body: int, json_length: int) -> bytes:
+    """The same of a body with raw tensors behind so many bytes of JSON, to be read in place: each part is copied once.
+
+    It is a view, which whoever reads a body takes for bytes.
+    """
+    parts = _parts(request, max_body)
+    length = _announced(request)
+    if length is None:
+        return cast("bytes", joined([part async for part in parts], json_length))
+    room, size = None, 0
+    async for part in parts:
+        if room is None:
+            # Not before there is something to put into it.
+            room = room_for(length, json_length)
+        room[size : size + len(part)] = part
+        size += len(part)
+    return b"" if room is None else cast("bytes", room[:size].toreadonly())
+
+
+async def _parts(request: Request, max_body: int) -> AsyncIterator[bytes]:
+    """The parts of a body as they come; raises `TooLargeError` once it is clear that they are too many bytes."""
     too_large = TooLargeError(f"the body has more than the {max_body} bytes that the server takes")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_body:
+    if (_announced(request) or 0) > max_body:
         raise too_large
-    size, chunks = 0, []
-    async for chunk in request.stream():
-        size += len(chunk)
+    size = 0
+    async for part in request.stream():
+        size += len(part)
         if size > max_body:
             raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+        yield part
 
 
-async def _wait(pending: Pending, receive: Receive) -> None:
-    """Return once the answer is there; raise `ClientDisconnect` once the client is gone before."""
+def _announced(request: Request) -> int | None:
+    """How long the body is, as its head says; None where it does not."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else None
+
+
+async def _wait(settled: asyncio.Event, receive: Receive) -> None:
+    """Return once the outcome is there; raise `ClientDisconnect` once the client is gone before."""
     # What runs on the event loop is done in its next turn; only what takes longer is worth a watch on the client.
     await asyncio.sleep(0)
-    if pending.future.done():
+    if settled.is_set():
         return
     # The body is read, so that the next message is that the client has gone.
-    gone = asyncio.ensure_future(receive())
+    gone, done = asyncio.ensure_future(receive()), asyncio.ensure_future(settled.wait())
     try:
-        await asyncio.wait((pending.future, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((done, gone), return_when=asyncio.FIRST_COMPLETED)
     finally:
         gone.cancel()
-    if not pending.future.done():
+        done.cancel()
+    if not settled.is_set():
         raise ClientDisconnect
 
 

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
@@ -23,11 +22,15 @@ from service.predict import Reply
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
 JSON_LENGTH_HEADER = "inference-header-content-length"
+REQUEST_ID = b"x-request-id"
+
+_JSON: tuple[tuple[str, str], ...] = (("content-type", JSON_TYPE),)
 
 SMALLEST_COMPRESSED = 1024
 """A reply of fewer bytes goes out as it is, whatever the client accepts: it would hardly shrink."""
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _GZIP, _ZLIB = 31, 15
 """The window of 32 KiB, by the container around it, as zlib wants them named."""
 _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB}
@@ -37,12 +40,17 @@ _MOST_STREAMS = 16
 _FASTEST = 1
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """What goes out."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+def valid_request_id(header: bytes) -> bytes | None:
+    """The header X-Request-Id, which every reply gives back: None where it is no 1 to 128 visible characters."""
+    return header if _REQUEST_ID.fullmatch(header) else None
 
 
 def parse_json_length(header: str) -> int:
@@ -76,7 +84,7 @@ def write(reply: Reply, accept_encoding: str | None) -> Response:
     if reply.error is not None:
         return write_error(reply.error)
     body = reply.body
-    headers: tuple[tuple[str, str], ...] = (("content-type", JSON_TYPE),)
+    headers = _JSON
     if reply.json_length is not None:
         headers = (("content-type", BINARY_TYPE), (JSON_LENGTH_HEADER, str(reply.json_length)))
     if accept_encoding is not None and len(body) >= SMALLEST_COMPRESSED and (coding := _coding(accept_encoding)):
@@ -90,7 +98,7 @@ def write_error(error: ForwardpassError) -> Response:
     content: dict[str, object] = {"error": error.message, "code": error.code}
     if error.faults:
         content["faults"] = [asdict(fault) for fault in error.faults]
-    headers: tuple[tuple[str, str], ...] = (("content-type", JSON_TYPE),)
+    headers = _JSON
     if isinstance(error, UnavailableError):
         content["retry_after_ms"] = math.ceil(error.retry_after * 1000)
         headers = (*headers, ("retry-after", str(max(1, math.ceil(error.retry_after)))))

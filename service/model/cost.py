@@ -4,7 +4,10 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 ENOUGH = 0.95
-"""A batch is large enough when its rows per second are this part of the best: rows beyond it only wait for others."""
+"""A batch is large enough when its rows per second are this part of the best: rows beyond it only wait for others.
+So small ones, of a network whose run takes less than all that is done around it, are not large enough."""
+AROUND_A_RUN = 3e-5
+"""Seconds that a batch costs beside its run: it is taken, stacked, counted and split."""
 LONGEST_UNMEASURED = 0.1
 """Seconds that a batch larger than any measured one may be predicted to take."""
 
@@ -57,7 +60,7 @@ class CostCurve:
         sizes = [rows for rows in self._rows if rows < limit]
         if not sizes or limit <= self._rows[-1]:
             sizes.append(limit)
-        rates = {rows: rows / max(self.seconds(rows), 1e-9) for rows in sizes}
+        rates = {rows: rows / (AROUND_A_RUN + self.seconds(rows)) for rows in sizes}
         enough = ENOUGH * max(rates.values())
         chosen = next(rows for rows in sizes if rates[rows] >= enough)
         if chosen == sizes[-1]:

@@ -22,6 +22,8 @@ LENGTHS = (3, 1)
 could reach another."""
 
 _REPEATS = 3
+_NOTICED = 1.1
+"""How many times as much a row must cost in a larger batch to be looked at again."""
 # Beside the powers of two, sizes that vector instructions cannot divide evenly.
 _ODD_SIZES = (3, 7)
 # The first row is the golden one itself, which the graph is known to take.
@@ -55,6 +57,14 @@ class _Stopwatch:
     def left(self) -> float:
         """What is left of the budget."""
         return self._began + BUDGET - self._clock()
+
+    @property
+    def seems_disturbed(self) -> bool:
+        """Whether each row of the last size cost more than in a smaller batch, which something else may have done."""
+        rows, _ = self.points[-1]
+        smaller = [seconds / fewer for fewer, seconds in self.points if fewer < rows]
+        least = min(seconds for size, seconds in self.points if size == rows)
+        return bool(smaller) and least / rows > _NOTICED * min(smaller)
 
     def run(self, arrays: Arrays, rows: int) -> Arrays:
         """The outputs, timed as a batch of so many rows."""
@@ -145,7 +155,7 @@ def _worth_trying(watch: _Stopwatch, limit: int) -> Iterator[int]:
     """Sizes in ascending order, as far as the budget goes; then the one that the curve makes of them, if larger."""
     tried = 1
     for size in _sizes(limit):
-        _, seconds = watch.points[-1]
+        seconds = min(seconds for rows, seconds in watch.points if rows == tried)
         if size > 2 and seconds / tried * size > watch.left:  # noqa: PLR2004  # two rows are tried in any case
             break
         yield size
@@ -183,9 +193,12 @@ def _sizes(limit: int) -> Iterator[int]:
 
 
 def _repeats(watch: _Stopwatch) -> Iterator[int]:
-    """Up to `_REPEATS` times; past the first only where the budget has room for it."""
+    """Up to `_REPEATS` times; past the first only where the budget has room for it, or where that is in doubt.
+
+    One disturbed figure would otherwise decide for as long as the server runs how large batches may be.
+    """
     for time in range(_REPEATS):
-        if time and watch.points[-1][1] > watch.left:
+        if time and watch.points[-1][1] > watch.left and not watch.seems_disturbed:
             return
         yield time
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from service.http.server import configure
+from service.http.server import Server, configure
 from service.manifest import Batching, Feature, FileEntry, Golden, Kind, ModelManifest, TensorSpec
+from tests.certificates import Certificates, make_certificates
 
 COMMITTED = Path(__file__).parents[2] / "models"
 
@@ -145,8 +146,8 @@ SAMPLES: dict[str, Sample] = {
                 value=numpy_helper.from_array(np.array([0.001], np.float32)),
             ),
             *(
-                helper.make_node("MatMul", [f"h{i}" if i else "wide", "weights"], ["last" if i == 15 else f"h{i + 1}"])
-                for i in range(16)
+                helper.make_node("MatMul", [f"h{i}" if i else "wide", "weights"], ["last" if i == 47 else f"h{i + 1}"])
+                for i in range(48)
             ),
         ],
         constants={"square": np.array([512, 512], np.int64)},
@@ -358,15 +359,19 @@ def damage(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(app: FastAPI) -> Iterator[httpx.Client]:
-    """A client of a real server on a free port of this machine; the server's thread has ended after it."""
+def serving(app: FastAPI, trust: ssl.SSLContext | None = None) -> Iterator[httpx.Client]:
+    """A client of a real server on a free port of this machine; the server's thread has ended after it.
+
+    `trust` is what a client needs of one that speaks TLS.
+    """
     # It listens before the thread starts, so that the first request waits in the system's queue and nobody polls.
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(configure(app))
+        server = Server(configure(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
+            url = f"{'http' if trust is None else 'https'}://127.0.0.1:{listener.getsockname()[1]}"
+            with httpx.Client(base_url=url, timeout=30, verify=trust or True) as client:
                 yield client
         finally:
             server.should_exit = True
@@ -380,6 +385,12 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("FORWARDPASS_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Of an authority, a server on this machine and a client."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def test_flags_beat_variables_beat_the_file_beats_the_default(tmp_path: Path, mo
     monkeypatch.setenv("FORWARDPASS_PORT", "2")
     monkeypatch.setenv("FORWARDPASS_THREADS", "2")
     settings = load_settings({"port": "3"})
-    assert (settings.port, settings.threads, settings.max_batch, settings.max_queue) == (3, 2, 1, 8192)
+    assert (settings.port, settings.threads, settings.max_batch, settings.max_queue) == (3, 2, 1, 32768)
 
 
 def test_an_empty_variable_is_none(monkeypatch: Patch) -> None:
@@ -142,6 +142,18 @@ def test_a_file_that_cannot_be_read_is_told(monkeypatch: Patch) -> None:
     # A file on Linux that is there for everybody and fails when its first bytes are read.
     monkeypatch.setenv("FORWARDPASS_CONFIG", "/proc/self/mem")
     assert complaint() == "/proc/self/mem cannot be read: Input/output error"
+
+
+def test_a_password_is_repeated_nowhere(tmp_path: Path, monkeypatch: Patch) -> None:
+    """Neither where settings are shown nor where one is refused."""
+    settings = load_settings({"tls_key_password": "quite secret"})
+    assert "quite secret" not in f"{settings!r} {settings} {settings.model_dump()}"
+    assert settings.tls_key_password is not None
+    assert settings.tls_key_password.get_secret_value() == "quite secret"
+    write(tmp_path / "settings.toml", "tls_key_password = 4711", monkeypatch)
+    message = complaint()
+    assert "variable FORWARDPASS_TLS_KEY_PASSWORD" in message
+    assert "4711" not in message
 
 
 def test_settings_do_not_change() -> None:

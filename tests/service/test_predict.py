@@ -5,7 +5,7 @@ import gc
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,8 +14,23 @@ from service.catalog import Catalog
 from service.config import Settings
 from service.errors import Fault, ForwardpassError, UnavailableError
 from service.metrics import Metrics, ModelStats
-from service.predict import Call, Pending, Predictor, Reply
+from service.predict import Prediction, Predictor, Protocol, Reply, Target
 from tests.service.conftest import damage, publish
+
+
+class Call(NamedTuple):
+    """A request to predict, as a wire has read it."""
+
+    protocol: Protocol
+    model: str
+    version: str | None
+    body: bytes
+    json_length: int | None = None
+
+    @property
+    def target(self) -> Target:
+        """What it asks."""
+        return Target(self.protocol, self.model, self.version)
 
 
 class Desk:
@@ -42,11 +57,16 @@ class Desk:
 
     async def answer(self, call: Call) -> Reply:
         """The reply to a call, as a wire waits for it."""
-        begun = self.predictor.begin(call)
+        begun, settled = self.begin(call)
         if isinstance(begun, Reply):
             return begun
-        await asyncio.wait([begun.future])
+        await settled.wait()
         return begun.finish()
+
+    def begin(self, call: Call) -> tuple[Prediction | Reply, asyncio.Event]:
+        """What becomes of a call, and what is set once its outcome is there."""
+        settled = asyncio.Event()
+        return self.predictor.begin(call.target, call.body, call.json_length, settled.set), settled
 
     def answers(self, *calls: Call) -> list[Reply]:
         """The replies to calls that come at once."""
@@ -276,13 +296,13 @@ def test_an_abandoned_request_is_counted_and_hurts_nobody(samples: Path) -> None
     desk = Desk(samples, execution="inline")
 
     async def scene() -> None:
-        gone = desk.predictor.begin(rows("line", [[1, 2]]))
-        stays = desk.predictor.begin(rows("line", [[0, 1]]))
-        assert isinstance(stays, Pending)
-        assert isinstance(gone, Pending)
+        gone, _ = desk.begin(rows("line", [[1, 2]]))
+        stays, stays_settled = desk.begin(rows("line", [[0, 1]]))
+        assert isinstance(stays, Prediction)
+        assert isinstance(gone, Prediction)
         assert desk.stats("line").in_flight == 2
         gone.abandon()
-        await stays.future
+        await stays_settled.wait()
         assert told(stays.finish()) == {"predictions": [-1.25]}
 
     desk.play(scene)
@@ -298,9 +318,9 @@ def test_a_request_that_failed_can_be_abandoned(samples: Path) -> None:
 
     async def scene() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unwatched.append(context))
-        gone = desk.predictor.begin(rows("lookup", [[7]]))
-        assert isinstance(gone, Pending)
-        await asyncio.wait([gone.future])
+        gone, gone_settled = desk.begin(rows("lookup", [[7]]))
+        assert isinstance(gone, Prediction)
+        await gone_settled.wait()
         gone.abandon()
         del gone
         gc.collect()
@@ -317,8 +337,8 @@ def test_contexts_can_be_abandoned_at_any_time(turns: int, committed: Path) -> N
 
     async def scene() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unwatched.append(context))
-        gone = desk.predictor.begin(rows("next_word_rnn", [{"context": ["the"]}, {"context": ["the", "value"]}]))
-        assert isinstance(gone, Pending)
+        gone, _ = desk.begin(rows("next_word_rnn", [{"context": ["the"]}, {"context": ["the", "value"]}]))
+        assert isinstance(gone, Prediction)
         for _ in range(turns):
             await asyncio.sleep(0)
         gone.abandon()

@@ -146,3 +146,14 @@ def test_what_is_counted_is_what_is_told(rows: list[list[float]], least: float, 
     assert counter == Counter(one.feature for one in ranges.outside(inputs(rows)))
     assert counter["f0"] == sum(not least <= row[0] <= most for row in rows)
     assert counter["f1"] == sum(row[1] > most for row in rows)
+
+
+@pytest.mark.parametrize("rows", [1, 21, 22, 5461, 5462, 11000])
+def test_many_rows_are_counted_as_few(rows: int) -> None:
+    """They are compared in blocks, and few values one by one: every value counts once."""
+    table = np.random.default_rng(rows).normal(0, 1, (rows, 3)).astype(np.float32)
+    counter: Counter[str] = Counter()
+    ranges_of((-1, 1), (None, 0.5), (-2, None)).count(inputs(table), counter)
+    first, second, third = table.T
+    expected = {"f0": np.sum((first < -1) | (first > 1)), "f1": np.sum(second > 0.5), "f2": np.sum(third < -2)}
+    assert counter == {name: count for name, count in expected.items() if count}

@@ -29,7 +29,7 @@ def test_a_body_alone_is_the_array_whose_bytes_it_is(data: st.DataObject, dataty
     """Of a variable number of rows, of one row of variable length, or of a graph's own shape."""
     shape = data.draw(st.sampled_from([(3, 2), (1, 4), (1, 1)]))
     array = data.draw(arrays(datatype, shape))
-    body = to_bytes(array)
+    body = bytes(to_bytes(array))
     assert same_bits(reader_of(datatype, VARIABLE, shape[1]).read_alone(body), array)
     assert same_bits(reader_of(datatype, *shape, rows=False).read_alone(body), array)
     assert same_bits(reader_of(datatype, shape[0], VARIABLE, rows=False).read_alone(body), array)

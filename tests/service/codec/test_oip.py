@@ -117,7 +117,7 @@ def test_inputs_come_in_bit_for_bit(tensors: list[Case], data: st.DataObject) ->
         tensor: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": array.shape}
         form = "binary" if spec.datatype == "BF16" else data.draw(st.sampled_from(["flat", "nested", "binary"]))
         if form == "binary":
-            blobs.append(to_bytes(array))
+            blobs.append(bytes(to_bytes(array)))
             described.append(binary(tensor, len(blobs[-1])))
         else:
             described.append(tensor | {"data": (array.ravel() if form == "flat" else array).tolist()})

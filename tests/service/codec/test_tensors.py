@@ -191,6 +191,25 @@ def test_of_bytes_that_are_refused_the_first_wrong_element_is_found(
     assert (place, str(value)) == misfit
 
 
+@pytest.mark.parametrize("datatype", ["BOOL", "FP16", "FP32", "FP64", "BF16"])
+@pytest.mark.parametrize("place", [0, 16_383, 16_384, 40_000, 49_999])
+def test_of_many_elements_the_wrong_one_is_found(place: int, datatype: Datatype) -> None:
+    """Wherever it stands."""
+    many = np.zeros(50_000, np.uint8 if datatype == "BOOL" else DTYPES[datatype])
+    assert from_bytes(spec_of(datatype), many.data.cast("B"), (50_000,)) is not None
+    many[place] = {"BOOL": 2, "BF16": 0x7F80}.get(datatype, np.inf)
+    assert from_bytes(spec_of(datatype), many.data.cast("B"), (50_000,)) is None
+    assert find_misfit(spec_of(datatype), many.data.cast("B"))[0] == place
+
+
+def test_many_bytes_are_written_from_where_they_lie() -> None:
+    """What is large is not copied before it is sent; what lies otherwise is."""
+    many = np.arange(10_000, dtype=np.float32).reshape(100, 100)
+    assert np.shares_memory(np.frombuffer(to_bytes(many), np.float32), many)
+    assert to_bytes(many) == many.tobytes()
+    assert to_bytes(many.T) == many.T.tobytes()
+
+
 @pytest.mark.parametrize("wrong", [-1, 3])
 def test_of_ids_the_first_that_is_no_words_is_found(wrong: int) -> None:
     """Below or above those of the vocabulary."""

@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +13,7 @@ import pytest
 
 from service.config import Settings
 from service.http.app import create_app
+from tests.certificates import Certificates
 from tests.service.conftest import COMMITTED, serving
 
 BODY = b'{"instances": [[1, 2]]}'
@@ -23,23 +25,40 @@ MAX_HEAD = 2048
 Talk = Callable[..., "BinaryIO"]
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "TLS"])
+def trust(certificates: Certificates, request: pytest.FixtureRequest) -> ssl.SSLContext | None:
+    """What a client needs of a server that speaks TLS, and None of one that does not."""
+    return certificates.trust() if request.param else None
+
+
 @pytest.fixture(scope="module", params=["on", "off"])
-def client(samples: Path, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
-    """A client of an impatient server, whose predictions take the short way or not."""
+def client(
+    samples: Path, certificates: Certificates, trust: ssl.SSLContext | None, request: pytest.FixtureRequest
+) -> Iterator[httpx.Client]:
+    """A client of an impatient server, whose predictions take the short way or not, in plain or by TLS."""
     settings = Settings(
-        models=samples, lane=request.param, max_head=MAX_HEAD, head_seconds=0.2, body_seconds=0.3, idle_seconds=0.4
+        models=samples,
+        lane=request.param,
+        max_head=MAX_HEAD,
+        head_seconds=0.2,
+        body_seconds=0.3,
+        idle_seconds=0.4,
+        tls_certificate=trust and certificates.server,
+        tls_key=trust and certificates.server_key,
     )
-    with serving(create_app(settings)) as client:
+    with serving(create_app(settings), trust) as client:
         yield client
 
 
 @pytest.fixture
-def talk(client: httpx.Client) -> Iterator[Talk]:
+def talk(client: httpx.Client, trust: ssl.SSLContext | None) -> Iterator[Talk]:
     """Send pieces of bytes over a connection of their own; what comes back is read from the stream."""
     opened: list[socket.socket] = []
 
     def send(*pieces: bytes) -> BinaryIO:
         connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
+        if trust is not None:
+            connection = trust.wrap_socket(connection, server_hostname=client.base_url.host)
         opened.append(connection)
         for piece in pieces:
             connection.sendall(piece)
@@ -183,11 +202,14 @@ def test_trailers_are_bounded(talk: Talk) -> None:
     """What comes behind a body of chunks means nothing, and may not come without end."""
     head = b"POST /v1/models/line:predict HTTP/1.1\r\n" + CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n"
     assert json.loads(reply(talk(head + b"a: b\r\n\r\n"))[2]) == {"predictions": [-2.0]}
-    try:
-        stream = talk(head, *[b"a: b\r\n" * 100] * 50)
-    except (BrokenPipeError, ConnectionResetError):
-        return  # refused before it was all sent
-    refusal(stream, 431, "head_too_large")
+    refusal(talk(head, *[b"a: b\r\n" * 100] * 50), 431, "head_too_large")
+
+
+@pytest.mark.parametrize("nonsense", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 10_000])
+def test_a_client_that_is_still_sending_is_told_why(nonsense: bytes, talk: Talk) -> None:
+    """What it sends is read for a moment: else the system would throw away the answer that it has not read yet."""
+    status = reply(talk(nonsense, *[b"x" * 1000] * 3000))[0]
+    assert status == (400 if nonsense.startswith(b"nonsense") else 431)
 
 
 def test_requests_in_a_row_are_answered_in_order(talk: Talk) -> None:
@@ -242,13 +264,13 @@ def test_a_client_that_wants_the_connection_closed_has_it_closed(talk: Talk) -> 
 
 
 def test_clients_that_go_away_leave_no_trace(
-    client: httpx.Client, talk: Talk, caplog: pytest.LogCaptureFixture
+    client: httpx.Client, talk: Talk, trust: ssl.SSLContext | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the middle of a head, of a body, of many requests in a row: the others are answered, the log is silent."""
     with caplog.at_level(logging.WARNING):
         for pieces in ((PREDICT,), (PREDICT + b"\r\n{",), (WHOLE * 50,), ((LIVE + b"\r\n") * 50,)):
             talk(*pieces).close()
-        with httpx.Client(base_url=client.base_url) as other:
+        with httpx.Client(base_url=client.base_url, verify=trust or True) as other:
             for _ in range(20):
                 assert other.get("/v2/health/live").status_code == 200
     assert not [message for message in caplog.messages if "no HTTP/1.1" not in message]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
@@ -50,6 +51,47 @@ def test_a_large_compressed_body_is_read(client: httpx.Client) -> None:
     assert len(body) > LARGE
     reply = client.post(LINE, content=body, headers={"content-encoding": "gzip"})
     assert len(reply.json()["predictions"]) == 5000
+
+
+def raw(rows: int, spaces: int) -> tuple[bytes, dict[str, str]]:
+    """A body with so many rows for `line` as raw numbers behind JSON that ends in spaces, and its header."""
+    blob = np.array([[index, 0] for index in range(rows)], np.float32).tobytes()
+    tensor = {"name": "point", "datatype": "FP32", "shape": [rows, 2], "parameters": {"binary_data_size": len(blob)}}
+    text = json.dumps({"inputs": [tensor]}).encode() + b" " * spaces
+    return text + blob, {"inference-header-content-length": str(len(text))}
+
+
+@pytest.mark.parametrize("rows", [1, 8000, 8192 * 5])
+@pytest.mark.parametrize("spaces", range(4))
+@pytest.mark.parametrize("way", ["whole", "chunked", "gzip"])
+def test_raw_tensors_are_read_wherever_they_lie(way: str, spaces: int, rows: int, client: httpx.Client) -> None:
+    """At an even place or an odd one, announced or not, compressed or not: the answer is the same."""
+    body, headers = raw(rows, spaces)
+    content: Any = body if way == "whole" else iter([body[:9], body[9:]])
+    if way == "gzip":
+        content, headers = gzip.compress(body, compresslevel=0), headers | {"content-encoding": "gzip"}
+    reply = client.post("/v2/models/line/infer", content=content, headers=headers)
+    if rows > 32768:
+        assert (reply.status_code, reply.json()["code"]) == (400, "shape_mismatch")
+    else:
+        assert reply.json()["outputs"][0]["data"] == [index / 2 for index in range(rows)]
+
+
+@pytest.mark.parametrize("rows", [1, 8192])
+def test_a_header_of_the_other_protocol_means_nothing(rows: int, client: httpx.Client) -> None:
+    """A body of rows is JSON, whatever a header says of raw tensors behind it."""
+    headers = {"inference-header-content-length": "5"}
+    body = many(rows).ljust(LARGE + 1)
+    assert len(client.post(LINE, content=body, headers=headers).json()["predictions"]) == rows
+
+
+@pytest.mark.parametrize("length", [LARGE * 2, LARGE * 2 + 9, 99])
+def test_json_that_is_no_part_of_the_body_is_refused(length: int, client: httpx.Client) -> None:
+    """A header may say what it likes of a large body."""
+    headers = {"inference-header-content-length": str(length)}
+    reply = client.post("/v2/models/line/infer", content=b"{}".ljust(LARGE * 2), headers=headers)
+    assert reply.status_code == 400
+    assert client.post("/v2/models/line/infer", content=b"", headers=headers).json()["code"] == "invalid_binary"
 
 
 def test_a_reply_is_compressed_for_a_client_that_takes_it(client: httpx.Client) -> None:

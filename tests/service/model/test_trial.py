@@ -59,6 +59,21 @@ def test_a_slow_model_is_tried_no_longer_than_it_must(seconds: float) -> None:
     assert trial.curve.seconds(256) == pytest.approx(256 * seconds)
 
 
+@pytest.mark.parametrize("disturbed", [2, 4, 8, 16])
+def test_a_disturbed_size_is_tried_again(disturbed: int) -> None:
+    """Also where the budget is used up: else it would say how large batches may be, as long as the server runs."""
+
+    def cost(rows: int) -> float:
+        first = rows == disturbed and machine.sizes.count(rows) == 1
+        return (0.004 + 0.0001 * rows) * (20 if first else 1)
+
+    machine = Machine(cost)
+    trial = try_batches(machine.run, ROWS, 256, clock=machine.clock)
+    assert trial.curve.seconds(disturbed) == pytest.approx(0.004 + 0.0001 * disturbed)
+    # 48 where nothing disturbs, and 1 if the disturbed figure were taken for true.
+    assert trial.largest >= 32
+
+
 def test_the_largest_batch_has_been_tried_itself() -> None:
     """Also where the budget was spent on smaller ones."""
     machine = Machine(lambda rows: 0.02 + 0.001 * rows)

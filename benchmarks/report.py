@@ -1,0 +1,51 @@
+"""Writes the tables of `benchmarks/README.md` and the plot anew from the figures that were kept.
+
+Run as `python -m benchmarks.report`.
+"""
+
+from pathlib import Path
+
+from benchmarks.plot import costs
+from benchmarks.results import FOLDER, Heavy, Light, Memory, Metrics, Part, stored
+from benchmarks.tables import condition_text, figures, goal_table
+from training.plots import png
+
+README = Path(__file__).parent / "README.md"
+PLOT = FOLDER / "light.png"
+
+
+def written(text: str) -> str:
+    """The page with each part between `<!-- name -->` and `<!-- end -->` as the figures have it now."""
+    parts: dict[str, Part] = {
+        "light": stored(FOLDER, Light),
+        "heavy": stored(FOLDER, Heavy),
+        "metrics": stored(FOLDER, Metrics),
+        "memory": stored(FOLDER, Memory),
+    }
+    made = {name: figures(part) for name, part in parts.items()}
+    made |= {"goals": goal_table(parts.values()), "conditions": _conditions(parts)}
+    for name, content in made.items():
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise ValueError(f"the page has no part between <!-- {name} --> and <!-- end -->")
+        text = f"{before}{start}\n{content}\n\n{end}{after}"
+    return text
+
+
+def _conditions(parts: dict[str, Part]) -> str:
+    """Where, with what and how long each part was measured; once, where all were alike."""
+    alike: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        alike.setdefault(condition_text(part.conditions), []).append(f"`{name}`")
+    return "\n".join(text if len(alike) == 1 else f"- {', '.join(names)}: {text}" for text, names in alike.items())
+
+
+def main() -> None:
+    """Write them."""
+    README.write_text(written(README.read_text()))
+    PLOT.write_bytes(png(costs(stored(FOLDER, Light))))
+
+
+if __name__ == "__main__":
+    main()

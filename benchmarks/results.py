@@ -1,0 +1,167 @@
+"""What a run measured, as it is kept."""
+
+import datetime as dt
+import os
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from benchmarks import wrk
+
+FOLDER = Path(__file__).parent / "results"
+_LIBRARIES = ("uvicorn", "uvloop", "httptools", "onnxruntime", "numpy", "msgspec", "fastapi", "pydantic")
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where, with what and how long it was measured."""
+
+    date: str
+    processor: str
+    cores: int
+    python: str
+    versions: dict[str, str]
+    repeats: int
+    seconds: int
+    """Of each run."""
+
+
+def conditions(repeats: int, seconds: int) -> Conditions:
+    """Those of this machine, today."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return Conditions(
+        date=dt.datetime.now(dt.UTC).date().isoformat(),
+        processor=found[1].strip() if found else "unknown",
+        cores=len(os.sched_getaffinity(0)),
+        python=sys.version.split()[0],
+        versions={**{name: version(name) for name in _LIBRARIES}, "wrk": wrk.version()},
+        repeats=repeats,
+        seconds=seconds,
+    )
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run of wrk against one server; times are in microseconds."""
+
+    requests_a_second: float
+    p50: float
+    p99: float
+    cpu: float
+    """The server's processor time for a request."""
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One request at one number of connections: the runs of each server, repeat by repeat."""
+
+    workload: str
+    connections: int
+    runs: dict[str, list[Run]]
+
+
+class Light(msgspec.Struct, frozen=True):
+    """Predictions that cost little to compute."""
+
+    conditions: Conditions
+    cells: list[Cell]
+
+
+class HeavyRun(msgspec.Struct, frozen=True):
+    """One run of wrk against a model that costs much to compute, and bare onnxruntime's of the same batches."""
+
+    rows_a_second: float
+    bare_rows_a_second: float
+    p50_ms: float
+    p99_ms: float
+    busy: float
+    """The share of the time in which a batch was being computed."""
+    batches: dict[int, int]
+    """How many batches had how many rows."""
+    largest_ms: float
+    """What the largest of them takes bare."""
+
+
+class HeavyCell(msgspec.Struct, frozen=True):
+    """A model, by what a batch of 16 takes on one thread, served on so many threads."""
+
+    model: str
+    threads: int
+    batch_of_16_ms: float
+    runs: list[HeavyRun]
+
+
+class Heavy(msgspec.Struct, frozen=True):
+    """Models that cost much to compute."""
+
+    conditions: Conditions
+    connections: int
+    cells: list[HeavyCell]
+
+
+class CountingRun(msgspec.Struct, frozen=True):
+    """Processor time for a request in microseconds: over HTTP, and in one process with and without counting."""
+
+    over_http: float
+    counted: float
+    uncounted: float
+    batch: int
+    """How many requests shared a batch over HTTP, and so in the process."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Scrapes of `/metrics`, with every version of every model served and asked."""
+
+    samples: int
+    bytes: int
+    milliseconds: list[float]
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """What counting costs, by number of connections; and the page that shows the counts."""
+
+    conditions: Conditions
+    counting: dict[int, list[CountingRun]]
+    page: Page
+
+
+class Growth(msgspec.Struct, frozen=True):
+    """The memory of one server after so many requests, in bytes."""
+
+    resident: dict[int, int]
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What a server's memory grows by; each run has a server of its own."""
+
+    conditions: Conditions
+    runs: list[Growth]
+
+
+Part = Light | Heavy | Metrics | Memory
+"""Each is kept in a file of its own."""
+
+P = TypeVar("P", Light, Heavy, Metrics, Memory)
+
+
+def store(folder: Path, part: Part) -> None:
+    """Keep a part's figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{type(part).__name__.lower()}.json").write_bytes(
+        msgspec.json.format(msgspec.json.encode(_rounded(msgspec.to_builtins(part, str_keys=True)))) + b"\n"
+    )
+
+
+def stored(folder: Path, kind: type[P]) -> P:
+    """The figures of a part that were kept."""
+    return msgspec.json.decode((folder / f"{kind.__name__.lower()}.json").read_bytes(), type=kind)
+
+
+def _rounded(value: object) -> object:
+    """The value with no more digits than were measured."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value

@@ -1,0 +1,107 @@
+"""Behaviour of service.http.heads."""
+
+import pytest
+
+from service.http.heads import LONGEST, MOST, Head, Heads, target_of
+from service.predict import Target
+
+TARGET = Target("v1", "line", None)
+RAW = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: server\r\nContent-Length: 2\r\n\r\n"
+HEAD = Head(TARGET, 2)
+
+
+def test_a_head_that_was_read_is_known_with_any_body_of_its_length() -> None:
+    """It says the same, whatever follows it."""
+    heads = Heads()
+    heads.keep(RAW + b"{}", HEAD, b"{}")
+    assert heads.find(RAW + b"[]") == HEAD
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        RAW,
+        RAW + b"{",
+        RAW + b"{}\r\n",
+        RAW + b"{}" + RAW + b"{}",
+        RAW[:-4] + b"\r\nX: y\r\n\r\n{}",
+        RAW.replace(b"Host", b"host") + b"{}",
+        RAW.replace(b"line", b"lime") + b"{}",
+        b"\r\n" + RAW + b"{}",
+        b"",
+    ],
+)
+def test_anything_else_is_for_the_parser(data: bytes) -> None:
+    """A part of a request, more than one, and one that differs in a byte."""
+    heads = Heads()
+    heads.keep(RAW + b"{}", HEAD, b"{}")
+    assert heads.find(data) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "head", "body"),
+    [
+        pytest.param(RAW + b"{}", Head(TARGET, 2, is_unique=True), b"{}", id="a request with a name of its own"),
+        pytest.param(RAW + b"{}", Head(TARGET, 2, keep_alive=False), b"{}", id="the last of its connection"),
+        pytest.param(RAW + b"{}\r\n", HEAD, b"{}", id="an empty line behind it"),
+        pytest.param(b"\r\n\r\n" + RAW + b"{}", HEAD, b"{}", id="empty lines before it"),
+        pytest.param(RAW + b"{}" + RAW + b"[]", HEAD, b"{}", id="two"),
+        pytest.param(RAW[:-2].replace(b"\r\n", b"\n") + b"\r\n{}", HEAD, b"{}", id="lines that end otherwise"),
+        pytest.param(RAW[:-4] + b"\r\nX: %b\r\n\r\n{}" % (b"y" * LONGEST), HEAD, b"{}", id="a long one"),
+        pytest.param(RAW.replace(b"2", b"0"), Head(TARGET, 0), b"", id="no body"),
+    ],
+)
+def test_what_would_not_come_again_or_is_not_plain_is_not_kept(data: bytes, head: Head, body: bytes) -> None:
+    """So nothing is ever read otherwise than the parser reads it."""
+    heads = Heads()
+    heads.keep(data, head, body)
+    assert heads.find(data) is None
+    assert heads.find(RAW + b"{}") is None
+
+
+def test_no_more_than_so_many_are_kept() -> None:
+    """Whoever sends ever other heads takes no more memory; the last of them are known."""
+    heads = Heads()
+    raws = [RAW.replace(b"server", b"%d" % number) + b"{}" for number in range(3 * MOST)]
+    for raw in raws:
+        heads.keep(raw, HEAD, b"{}")
+    known = [heads.find(raw) is not None for raw in raws]
+    assert known[-1]
+    assert sum(known) <= MOST
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        (b"/v1/models/line:predict", Target("v1", "line", None)),
+        (b"/v1/models/line/versions/3:predict", Target("v1", "line", "3")),
+        (b"/v2/models/line/infer", Target("v2", "line", None)),
+        (b"/v2/models/a.b-c_1/versions/12/infer", Target("v2", "a.b-c_1", "12")),
+        (b"/v1/models/stats:predict", Target("v1", "stats", None)),
+    ],
+)
+def test_the_paths_of_predictions_are_known(url: bytes, target: Target) -> None:
+    """They name the protocol, the model and maybe its version."""
+    assert target_of(url) == target
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"/",
+        b"/v1/models/line",
+        b"/v1/models/line:classify",
+        b"/v1/models/line:predict/",
+        b"/v1/models/line:predict?x=1",
+        b"/v1/models/l%69ne:predict",
+        b"/v1/models/a/b:predict",
+        b"/v2/models/line/versions/infer",
+        b"/v2/models//infer",
+        b"/v2/models/line/ready",
+        b"http://server/v2/models/line/infer",
+        "/v2/models/ü/infer".encode(),
+    ],
+)
+def test_all_other_paths_are_the_applications(url: bytes) -> None:
+    """It decodes what has to be decoded, and says what is wrong with the rest."""
+    assert target_of(url) is None

@@ -1,0 +1,31 @@
+"""A server that tells how much memory it has traced: `forwardpass serve` with one more path, `/traced`."""
+
+import gc
+import logging
+import tracemalloc
+
+from service.config import load_settings
+from service.http.app import create_app
+from service.http.server import Server, configure, listen
+
+
+def main() -> None:
+    """Serve with the settings of the environment."""
+    logging.basicConfig(level=logging.INFO)
+    settings = load_settings()
+    app = create_app(settings)
+
+    @app.get("/traced")
+    async def traced() -> dict[str, int]:
+        """Bytes that are in use and the most that were since this was last asked."""
+        gc.collect()
+        current, peak = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        return {"current": current, "peak": peak}
+
+    tracemalloc.start()
+    Server(configure(app)).run(sockets=[listen(settings.host, settings.port)])
+
+
+if __name__ == "__main__":
+    main()
