@@ -200,7 +200,8 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
     def _write(self, outcome: Any) -> Reply:  # noqa: ANN401  # as `settle` says
         content = self._content
         if isinstance(content, InferRequest):
-            return Reply(*self._model.infer.encode(content, outcome))
+            body, json_length = self._model.infer.encode(content, outcome)
+            return Reply(body, json_length)
         # It decoded this request, so it is there.
         return Reply(cast("RowDialect", self._model.rows).encode(content, outcome))
 

@@ -43,9 +43,38 @@ class InputReader:
         if self._fixed_tail is not None and self._most_elements is not None:
             self._most_common_rows = min(self._most_common_rows, self._most_elements // math.prod(self._fixed_tail))
         self._packer = RowPacker.of(spec) if max_rows is not None else None
+        self._row_bytes = -1
+        """Of a row of a fixed shape, where its elements have one size; else such that no bytes are as many."""
+        if spec.datatype != "BYTES" and self._fixed_tail is not None:
+            self._row_bytes = math.prod(self._fixed_tail) * tensors.DTYPES[spec.datatype].itemsize
         element = tensors.element_type(spec.datatype)
         self._flat: msgspec.json.Decoder[Any] = msgspec.json.Decoder(list[element])  # type: ignore[valid-type]  # a type made of data
         self._nested: msgspec.json.Decoder[Any] = msgspec.json.Decoder(nested_lists(element, len(spec.shape)))
+
+    def read_plain(self, given: Input, blob: memoryview) -> Array | None:
+        """The array of an input that is as most are: rows of a fixed shape, as a flat list or as all of the `blob`.
+
+        None for any other, and for one with faults: `read` takes the former and tells the latter.
+        """
+        spec, shape, parameters = self.spec, given.shape, given.parameters
+        if given.datatype != spec.datatype or not self._has_common_shape(shape):
+            return None
+        if parameters is None:
+            if given.data is msgspec.UNSET or self._packer is None or shape[0] != 1 or blob:
+                return None
+            try:
+                return self._packer.pack(self._flat.decode(given.data))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                return None
+        size = parameters.binary_data_size
+        if (
+            size != len(blob)
+            or size != shape[0] * self._row_bytes
+            or given.data is not msgspec.UNSET
+            or parameters.shared_memory_region is not msgspec.UNSET
+        ):
+            return None
+        return tensors.from_bytes(spec, blob, shape)
 
     def read(self, given: Input, blob: memoryview, pointer: str) -> Array:
         """The array of the input that stands at `pointer`, whose raw bytes, if it has any, are `blob`.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
 
 import msgspec
 
@@ -37,13 +36,6 @@ class InferRequest(msgspec.Struct, frozen=True, gc=False):
     """Seconds that the client wants to wait at most."""
 
 
-class InferReply(NamedTuple):
-    """A reply's body; `json_length` is the length of its JSON part where raw tensors follow, else None."""
-
-    body: bytes
-    json_length: int | None
-
-
 class InferCodec:
     """Reads infer requests of at most `max_rows` rows for one model and writes their replies.
 
@@ -56,6 +48,7 @@ class InferCodec:
         self._in_rows = manifest.batching == "rows"
         most = max_rows if self._in_rows else None
         self._inputs = {spec.name: InputReader(spec, most) for spec in manifest.inputs}
+        self._only = next(iter(self._inputs.values())) if self._in_rows and len(self._inputs) == 1 else None
         self._outputs = OutputReader(manifest)
         self._max_reply = max_reply
         # Bytes of a row of each output, or of all of it, as JSON and raw.
@@ -66,7 +59,13 @@ class InferCodec:
         }
         most = sum(map(max, *self._output_bytes.values()))
         self._always_sent = max_reply // most if most else max_rows
-        self._head: dict[str, Any] = {"model_name": manifest.name, "model_version": str(manifest.version)}
+        # What every reply holds is written once. The brackets are closed where it is put together.
+        head = {"model_name": manifest.name, "model_version": str(manifest.version)}
+        self._head = _ENCODER.encode(head).removesuffix(b"}")
+        self._described = [
+            (b'{"name":%b,"datatype":' % _ENCODER.encode(spec.name), _ENCODER.encode(spec.datatype))
+            for spec in manifest.outputs
+        ]
 
     def decode(self, body: bytes, json_length: int | None = None) -> InferRequest:
         """The request in `body`, whose first `json_length` bytes (all, where None) are JSON.
@@ -78,7 +77,7 @@ class InferCodec:
             return self._decode_alone(body)
         envelope, blobs = take_apart(body, json_length)
         found: list[RequestError] = []
-        inputs = self._read_inputs(envelope, blobs, found)
+        inputs = self._read_plain(envelope, blobs) or self._read_inputs(envelope, blobs, found)
         if inputs is None:
             found.extend(islice(self._outputs.find_faults(envelope), MAX_FAULTS))
             raise merge(found)
@@ -92,25 +91,32 @@ class InferCodec:
         timeout = envelope.parameters.timeout if envelope.parameters else None
         return InferRequest(inputs, wanted, envelope.id, timeout / _MICROSECONDS if timeout else None)
 
-    def encode(self, request: InferRequest, outputs: Sequence[Array]) -> InferReply:
-        """The reply to `request` with the model's `outputs`, which stand in the manifest's order."""
-        described: list[dict[str, Any]] = []
-        blobs: list[bytes | memoryview] = []
+    def encode(self, request: InferRequest, outputs: Sequence[Array]) -> tuple[bytes, int | None]:
+        """The reply to `request` with the model's `outputs`, which stand in the manifest's order.
+
+        Beside its bytes, how many of them are JSON where raw tensors follow, else None.
+        """
+        parts, blobs = [self._head], list[bytes | memoryview]()
+        if request.id is not None:
+            parts += (b',"id":', _ENCODER.encode(request.id))
+        parts.append(b',"outputs":[')
+        separator = b""
         for place, binary, classes in request.wanted:
-            spec, array = self._manifest.outputs[place], outputs[place]
-            datatype = spec.datatype
+            array, (named, datatype) = outputs[place], self._described[place]
             if classes is not None:
-                datatype, array = "BYTES", largest_classes(spec, array, classes, rows=self._in_rows)
-            tensor: dict[str, Any] = {"name": spec.name, "datatype": datatype, "shape": array.shape}
+                array = largest_classes(self._manifest.outputs[place], array, classes, rows=self._in_rows)
+                datatype = b'"BYTES"'
+            parts += (separator, named, datatype, b',"shape":', _ENCODER.encode(array.shape))
+            separator = b","
             if binary:
                 blobs.append(tensors.to_bytes(array))
-                tensor["parameters"] = {"binary_data_size": len(blobs[-1])}
+                parts.append(b',"parameters":{"binary_data_size":%d}}' % len(blobs[-1]))
             else:
-                tensor["data"] = array.reshape(-1).tolist()
-            described.append(tensor)
-        head = self._head if request.id is None else self._head | {"id": request.id}
-        text = _ENCODER.encode(head | {"outputs": described})
-        return InferReply(b"".join([text, *blobs]), len(text)) if blobs else InferReply(text, None)
+                parts += (b',"data":', _ENCODER.encode(array.reshape(-1).tolist()), b"}")
+        parts.append(b"]}")
+        if not blobs:
+            return b"".join(parts), None
+        return b"".join([*parts, *blobs]), sum(map(len, parts))
 
     def _decode_alone(self, body: bytes) -> InferRequest:
         """The request whose body is the one input's bytes, of which all outputs come back as bytes too."""
@@ -129,6 +135,13 @@ class InferCodec:
         size = rows * sum(self._output_bytes[binary][place] for place, binary, classes in wanted if classes is None)
         if size > self._max_reply:
             raise too_large(pointer, rows, size, self._max_reply)
+
+    def _read_plain(self, envelope: Envelope, blobs: memoryview) -> Inputs | None:
+        """The one input of a model that has no other, where it is as most are."""
+        if self._only is None or len(envelope.inputs) != 1 or envelope.inputs[0].name != self._only.spec.name:
+            return None
+        array = self._only.read_plain(envelope.inputs[0], blobs)
+        return None if array is None else Inputs((array,), len(array))
 
     def _read_inputs(self, envelope: Envelope, blobs: memoryview, found: list[RequestError]) -> Inputs | None:
         """The inputs; or None, with every fault `found`, those between inputs only where each input is sound."""

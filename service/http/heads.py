@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,6 +18,8 @@ _PATH = re.compile(
     rb"/v1/models/%b(?:/versions/%b)?:predict|/v2/models/%b(?:/versions/%b)?/infer" % (_NAME, _NAME, _NAME, _NAME)
 )
 _END = b"\r\n\r\n"
+_OWN = re.compile(rb"\r\n(?i:(x-request-id)|traceparent): ([!-~]{1,128})(?=\r\n[^ \t])")
+"""A line that tells a request from all others, and nothing else of it: a name that no other request has."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -28,27 +31,43 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     accept_encoding: str | None = None
     json_length: str | None = None
     """The header of that name, as it came."""
-    request_id: bytes | None = None
-    """What the client calls the request."""
     keep_alive: bool = True
-    is_unique: bool = False
-    """Whether a header tells this request from all others, so that its head will not come again."""
+    own_lines: int = 0
+    """How many of its lines tell this request from all others."""
+
+
+class Found(NamedTuple):
+    """A head that is known, and what the client calls the request."""
+
+    head: Head
+    request_id: bytes | None
 
 
 class Heads:
     """The heads that came lately to any connection of a process.
 
-    It holds only what the parser has read before: nothing is parsed here, so that nothing can be read otherwise.
+    It holds only what the parser has read before: nothing is parsed here, so that nothing can be read otherwise. Two
+    heads that differ in nothing but the names that clients give to their requests say the same.
     """
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
 
-    def find(self, data: bytes) -> Head | None:
+    def find(self, data: bytes) -> Found | None:
         """The head of the one whole request in `data`; None where it is another, or was not there lately."""
         end = data.find(_END, 0, LONGEST) + len(_END)
-        head = self._known.get(data[:end])
-        return head if head is not None and end + head.length == len(data) else None
+        raw = data[:end]
+        head, request_id = self._known.get(raw), None
+        if head is None:
+            first, *own = _OWN.split(raw)
+            if not own:
+                return None
+            head = self._known.get(b"".join([first, *own[2::3]]))
+            names = [value for is_id, value in zip(own[::3], own[1::3], strict=True) if is_id]
+            if len(names) > 1:
+                return None
+            request_id = names[0] if names else None
+        return Found(head, request_id) if head is not None and end + head.length == len(data) else None
 
     def keep(self, data: bytes, head: Head, body: bytes) -> None:
         """Remember the head of `data`, of which a parser at the start of a request read this `head` and then `body`.
@@ -56,15 +75,17 @@ class Heads:
         Only where it is plain to see which bytes the head was: those up to the first empty line, all behind which
         is the body.
         """
-        if head.is_unique or not head.keep_alive or not body:
-            return
         end = data.find(_END, 0, LONGEST) + len(_END)
         raw = data[:end]
-        if not raw.startswith(b"POST ") or raw.count(b"\n") != raw.count(b"\r\n") or data[end:] != body:
+        is_plain = raw.startswith(b"POST ") and raw.count(b"\n") == raw.count(b"\r\n") and data[end:] == body
+        if not is_plain or not head.keep_alive or not body:
+            return
+        first, *own = _OWN.split(raw)
+        if len(own) != 3 * head.own_lines:
             return
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[raw] = head
+        self._known[b"".join([first, *own[2::3]])] = head
 
 
 @lru_cache(maxsize=4096)

@@ -50,9 +50,10 @@ class Exchange:
     """What is known to be the answer before its turn."""
     prediction: Prediction | None = None
 
-    def __init__(self, lane: "Lane", head: Head, chunks: list[bytes]) -> None:
+    def __init__(self, lane: "Lane", head: Head, request_id: bytes | None, chunks: list[bytes]) -> None:
         self.lane = lane
         self.head = head
+        self.request_id = request_id
         self.chunks = chunks
         """What has come of the body."""
         self.keep_alive = head.keep_alive
@@ -140,14 +141,15 @@ class Lane(Guard):
         if self._stage != IDLE or self._broken:
             super().data_received(data)
             return
-        head = self._heads.find(data)
-        if head is None:
+        found = self._heads.find(data)
+        if found is None:
             self._data = data
             super().data_received(data)
             self._data = None
             return
+        head, request_id = found
         self._stage = REPLY
-        self.cycle = self._running = exchange = Exchange(self, head, [data[-head.length :]])
+        self.cycle = self._running = exchange = Exchange(self, head, request_id, [data[-head.length :]])
         self.tasks.add(exchange)  # type: ignore[arg-type]  # in the place of a task
         self._predict(exchange)
 
@@ -226,11 +228,10 @@ class Lane(Guard):
             length,
             None if accepts is None else accepts.decode("latin-1"),
             None if json_length is None else json_length.decode("latin-1"),
-            None if request_id is None else valid_request_id(request_id),
             self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
-            request_id is not None or _TRACE in fields,
+            (request_id is not None) + (_TRACE in fields),
         )
-        exchange = Exchange(self, head, [])
+        exchange = Exchange(self, head, None if request_id is None else valid_request_id(request_id), [])
         exchange.more_body = True
         return exchange
 
@@ -274,7 +275,7 @@ class Lane(Guard):
         self._running = None
         self.tasks.discard(exchange)
         exchange.response_complete = True
-        self._send(response, keep_alive=exchange.keep_alive, request_id=exchange.head.request_id)
+        self._send(response, keep_alive=exchange.keep_alive, request_id=exchange.request_id)
         self.on_response_complete()
 
     def _end(self, response: Response) -> None:

@@ -11,7 +11,16 @@ from starlette.types import Receive, Scope, Send
 
 from service.codec.room import joined, room_for
 from service.errors import DrainingError, RequestError, TooLargeError
-from service.http.wire import JSON_LENGTH_HEADER, Response, expand, parse_json_length, write, write_error
+from service.http.wire import (
+    JSON_LENGTH_HEADER,
+    REQUEST_ID,
+    Response,
+    expand,
+    parse_json_length,
+    valid_request_id,
+    write,
+    write_error,
+)
 from service.metrics import Metrics
 from service.predict import LARGE, Prediction, Predictor, Protocol, Reply, Target
 
@@ -46,7 +55,9 @@ class PredictionRoute:
         except asyncio.CancelledError:
             # uvicorn's way to say that the time for requests in flight is over.
             response = write_error(DrainingError("the server stopped before this request was answered"))
-        await _send(response, send)
+        given = _header(request, REQUEST_ID.decode())
+        request_id = None if given is None else valid_request_id(given.encode("latin-1"))
+        await _send(response, request_id, send)
 
     async def _answer(self, request: Request, receive: Receive) -> Response:
         """The response to a request whose client waits for it; raises `ClientDisconnect` where it does not.
@@ -156,8 +167,10 @@ async def _wait(settled: asyncio.Event, receive: Receive) -> None:
         raise ClientDisconnect
 
 
-async def _send(response: Response, send: Send) -> None:
+async def _send(response: Response, request_id: bytes | None, send: Send) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    if request_id is not None:
+        headers.append((REQUEST_ID, request_id))
     headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})

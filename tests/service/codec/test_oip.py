@@ -600,7 +600,7 @@ def test_a_model_without_a_batch_takes_the_shapes_of_its_graph() -> None:
         request = decoded(codec, {"inputs": tensors})
         assert request.inputs.rows == 1
         assert [array.shape for array in request.inputs.arrays] == [(), (2, 1), (100,)]
-        told = json.loads(codec.encode(request, request.inputs.arrays).body)["outputs"]
+        told = json.loads(codec.encode(request, request.inputs.arrays)[0])["outputs"]
         assert [(tensor["shape"], tensor["data"]) for tensor in told] == [
             ([], [1.5]),
             ([2, 1], [1, 2]),
@@ -926,7 +926,7 @@ def test_an_id_is_echoed_if_given(given_id: str | None) -> None:
     """And only then."""
     request = decoded(PAIR, {"inputs": [X, N]} | ({} if given_id is None else {"id": given_id}))
     outputs = (np.zeros((1, 1), np.float32), np.zeros(1, np.int64), np.zeros(1, np.bool_))
-    reply = json.loads(PAIR.encode(request, outputs).body)
+    reply = json.loads(PAIR.encode(request, outputs)[0])
     assert reply == {"model_name": "m", "model_version": "7", "outputs": reply["outputs"]} | (
         {} if given_id is None else {"id": given_id}
     )

@@ -14,7 +14,54 @@ def test_a_head_that_was_read_is_known_with_any_body_of_its_length() -> None:
     """It says the same, whatever follows it."""
     heads = Heads()
     heads.keep(RAW + b"{}", HEAD, b"{}")
-    assert heads.find(RAW + b"[]") == HEAD
+    assert heads.find(RAW + b"[]") == (HEAD, None)
+
+
+def named(lines: bytes) -> bytes:
+    """A request with more lines in its head."""
+    return RAW.replace(b"\r\nContent", b"\r\n%bContent" % lines) + b"{}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "request_id"),
+    [
+        (b"X-Request-Id: 7\r\n", b"7"),
+        (b"x-request-id: a-b_c/%d\r\n", b"a-b_c/%d"),
+        (b"traceparent: 00-1-2-01\r\n", None),
+        (b"traceparent: 00-1-2-01\r\nX-REQUEST-ID: 8\r\n", b"8"),
+        (b"X-Request-Id: 8\r\nTraceParent: 00-1-2-01\r\n", b"8"),
+    ],
+)
+def test_the_name_of_a_request_is_not_a_part_of_what_its_head_says(lines: bytes, request_id: bytes | None) -> None:
+    """A head that differs in nothing else is known, whatever the request is called, and its name is given."""
+    heads = Heads()
+    heads.keep(named(b"x-request-id: first\r\n"), Head(TARGET, 2, own_lines=1), b"{}")
+    assert heads.find(named(lines)) == (Head(TARGET, 2, own_lines=1), request_id)
+    heads.keep(RAW + b"{}", HEAD, b"{}")
+    assert heads.find(named(lines)) == (HEAD, request_id)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"X-Request-Id: 7\r\nX-Request-Id: 8\r\n",
+        b"X-Request-Id: 7 8\r\n",
+        b"X-Request-Id: 7\r\n 8\r\n",
+        b"X-Request-Id:7\r\n",
+        b"X-Request-Id: \r\n",
+        b"X-Request-Id: \xc3\xbc\r\n",
+        b"X-Request-Id: 7\n\r\n",
+        b"X-Request-Id: %b\r\n" % (b"7" * 129),
+        b"X-Request-Id : 7\r\n",
+        b"X-Request-Ids: 7\r\n",
+        b"Y: 1\r\n",
+    ],
+)
+def test_a_name_that_is_not_plain_is_for_the_parser(lines: bytes) -> None:
+    """It may be two, none, or more than a name."""
+    heads = Heads()
+    heads.keep(RAW + b"{}", HEAD, b"{}")
+    assert heads.find(named(lines)) is None
 
 
 @pytest.mark.parametrize(
@@ -41,7 +88,7 @@ def test_anything_else_is_for_the_parser(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "head", "body"),
     [
-        pytest.param(RAW + b"{}", Head(TARGET, 2, is_unique=True), b"{}", id="a request with a name of its own"),
+        pytest.param(RAW + b"{}", Head(TARGET, 2, own_lines=1), b"{}", id="a name that is not plain to see"),
         pytest.param(RAW + b"{}", Head(TARGET, 2, keep_alive=False), b"{}", id="the last of its connection"),
         pytest.param(RAW + b"{}\r\n", HEAD, b"{}", id="an empty line behind it"),
         pytest.param(b"\r\n\r\n" + RAW + b"{}", HEAD, b"{}", id="empty lines before it"),

@@ -23,6 +23,8 @@ ASKS = {
     KNOWN % (len(OTHER), OTHER): b'{"predictions":[-3.5]}',
     KNOWN % (len(LONGER), LONGER): b'{"predictions":[-3.5625]}',
     NAMED % (len(ROW), ROW): b'{"predictions":[-2.0]}',
+    NAMED.replace(b"7", b"8") % (len(ROW), ROW): b'{"predictions":[-2.0]}',
+    NAMED.replace(b"7", b"7 8") % (len(ROW), ROW): b'{"predictions":[-2.0]}',
     KNOWN % (len(ROW), b"x" * len(ROW)): b'"code":"invalid_json"',
     KNOWN % (len(ROW), ROW) + b"\r\n": b'{"predictions":[-2.0]}',
     b"\r\n" + KNOWN % (len(ROW), ROW): b'{"predictions":[-2.0]}',

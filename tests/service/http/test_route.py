@@ -189,3 +189,25 @@ def test_a_request_for_which_the_server_has_no_more_time_is_told_so(samples: Pat
         return await metrics(app)
 
     check_let_go(asyncio.run(scene()))
+
+
+@pytest.mark.parametrize(
+    ("given", "back"),
+    [
+        ("a-b/c_1.2", "a-b/c_1.2"),
+        ("7" * 128, "7" * 128),
+        ("7" * 129, None),
+        ("7 8", None),
+        ("\u00fc", None),
+        ("", None),
+    ],
+)
+def test_the_name_of_a_request_comes_back_with_its_reply(given: str, back: str | None, client: httpx.Client) -> None:
+    """Whatever the reply is, and however often the name or the head has come before; what is no name does not."""
+    headers = {b"x-request-id": given.encode("latin-1")}
+    for body in (ROW, ROW, {"instances": "none"}, ROW):
+        reply = client.post(LINE, json=body, headers=headers)
+        assert reply.headers.get("x-request-id") == back
+    assert client.post("/v1/models/nothing:predict", json=ROW, headers=headers).headers.get("x-request-id") == back
+    assert client.post(LINE, content=b" " * LARGE, headers=headers).headers.get("x-request-id") == back
+    assert "x-request-id" not in client.post(LINE, json=ROW).headers
