@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test bench bench-report bench-startup bench-exactness bench-rivals train docs lock verify format clean
+.PHONY: help serve test wrk bench bench-report bench-startup bench-exactness bench-rivals train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -16,6 +16,7 @@ RIVALS = bentoml litserve mlserver mosec ray
 help:
 	@echo "make serve          serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
 	@echo "make test           lint, type-check and run every test"
+	@echo "make wrk            install the load generator of the tests and benchmarks where it is missing"
 	@echo "make bench          measure what a prediction costs over HTTP, beside an empty application (20 minutes)"
 	@echo "make bench-report   write the tables and the plot of benchmarks/ anew from the figures that were kept"
 	@echo "make bench-rivals   measure what a prediction costs on other servers, each in an environment of its own"
@@ -31,26 +32,29 @@ help:
 serve: $(SERVICE)/installed
 	exec $(SERVICE)/bin/forwardpass serve
 
-test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed
+test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed wrk
 	$(TESTS)/bin/ruff format --check .
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
 	$(TESTS)/bin/pytest
 
-bench: $(TESTS)/installed
-	command -v wrk || apt-get install --yes wrk
+wrk:
+	@command -v wrk || { apt-get update; apt-get install --yes wrk; } || \
+		{ echo "wrk is missing and could not be installed: install it as root, on Debian with apt-get install wrk" >&2; exit 1; }
+
+bench: $(TESTS)/installed wrk
 	$(TESTS)/bin/python -m benchmarks.serving
 	$(TESTS)/bin/python -m benchmarks.report
 
 bench-report: $(TESTS)/installed
 	$(TESTS)/bin/python -m benchmarks.report
 
-bench-rivals: $(SERVICE)/installed $(RIVALS:%=.venv-rival-%/installed)
-	command -v wrk || apt-get install --yes wrk
+bench-rivals: $(SERVICE)/installed $(TESTS)/installed $(RIVALS:%=.venv-rival-%/installed) wrk
 	$(SERVICE)/bin/python -m benchmarks.rivals
+	$(TESTS)/bin/python -m benchmarks.report
 
-bench-startup: $(SERVICE)/installed
-	$(SERVICE)/bin/python -m benchmarks.startup
+bench-startup: $(TESTS)/installed
+	$(TESTS)/bin/python -m benchmarks.startup
 
 bench-exactness: $(TESTS)/installed
 	$(TESTS)/bin/python -m benchmarks.exactness --requests 1000000

@@ -5,7 +5,6 @@ What they differ by is set against what the same request costs over HTTP.
 """
 
 import asyncio
-import http.client
 import json
 import shutil
 import tempfile
@@ -13,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import process_time
-from typing import Any
 
 import uvloop
 
 from benchmarks.light import run
+from benchmarks.processes import Server
 from benchmarks.results import Conditions, CountingRun
-from benchmarks.servers import Server, ours
-from benchmarks.wire import HOST
+from benchmarks.servers import ours
+from benchmarks.stats import computed
 from benchmarks.workloads import CLASSIFIER, ONE_ROW
 from service.catalog import Catalog
 from service.config import Settings
@@ -90,22 +89,12 @@ def _without_ranges(folder: Path) -> None:
 
 def _run(server: Server, connections: int, folder: Path, conditions: Conditions) -> CountingRun:
     print(f"counting, {connections} connections", flush=True)
-    before = _batches(server)
+    before = computed(server, CLASSIFIER)
     seen = run(server, ONE_ROW.request, connections, conditions.seconds)
-    after = _batches(server)
-    batch = round((after[0] - before[0]) / (after[1] - before[1]))
+    batches = computed(server, CLASSIFIER).since(before).batches
+    batch = round(sum(rows * count for rows, count in batches.items()) / sum(batches.values()))
     counted, uncounted = uvloop.run(_in_process(folder, batch, conditions.seconds))
     return CountingRun(seen.cpu, counted, uncounted, batch)
-
-
-def _batches(server: Server) -> tuple[int, int]:
-    """The rows that the classifier has computed so far, and in how many batches."""
-    connection = http.client.HTTPConnection(HOST, server.port)
-    connection.request("GET", f"/v2/models/{CLASSIFIER}/stats")
-    said: dict[str, Any] = json.loads(connection.getresponse().read())
-    connection.close()
-    stats = said["model_stats"][0]
-    return stats["inference_count"], stats["execution_count"]
 
 
 async def _in_process(folder: Path, batch: int, seconds: int) -> tuple[float, float]:

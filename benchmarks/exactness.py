@@ -19,6 +19,7 @@ from service.errors import ComputeError, DeadlineError, DrainingError, Forwardpa
 from service.metrics import ModelStats
 from service.model.loading import load
 from service.model.runtime import Arrays, Runtime, join, split, stack
+from tests import awaited
 
 MODELS = Path(__file__).parents[1] / "models"
 POOL = 500
@@ -308,7 +309,7 @@ def _submit(lane: _Lane, sent: Sent, tally: Tally, *, draining: bool) -> asyncio
     size = sum(array.nbytes for array in sent.arrays)
     waiting = batcher.waiting_bytes
     try:
-        future = batcher.submit(sent, rows, sent.ask.shape, size=size, deadline=sent.deadline)
+        future = awaited.submit(batcher, sent, rows, sent.ask.shape, size=size, deadline=sent.deadline)
     except ForwardpassError as error:
         if isinstance(error, QueueFullError):
             most = lane.settings.max_queue

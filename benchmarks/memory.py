@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from benchmarks.results import Conditions, Growth, Memory
 from benchmarks.servers import ours
-from benchmarks.wire import ask, connect
+from benchmarks.wire import connect, receive
 from benchmarks.workloads import ONE_ROW
 
 MARKS = (10_000, 100_000)
@@ -24,28 +24,19 @@ def _run() -> Growth:
     resident, sent = {}, 0
     with ours() as server, ExitStack() as stack:
         request = ONE_ROW.request.written(server.port)
-        size = ask(server.port, ONE_ROW.request).size
         connections = [stack.enter_context(connect(server.port)) for _ in range(CONNECTIONS)]
         for mark in MARKS:
             while sent < mark:
                 some = connections[: mark - sent]
-                _exchange(some, request, size)
+                _exchange(some, request)
                 sent += len(some)
             resident[mark] = server.resident_bytes()
     return Growth(resident)
 
 
-def _exchange(connections: Sequence[socket.socket], request: bytes, size: int) -> None:
-    """Send a request on each connection, then read the replies, each of `size` bytes.
-
-    wrk cannot be told how many to send.
-    """
+def _exchange(connections: Sequence[socket.socket], request: bytes) -> None:
+    """Send a request on each connection, then read the replies; wrk cannot be told how many to send."""
     for connection in connections:
         connection.sendall(request)
     for connection in connections:
-        left = size
-        while left:
-            part = connection.recv(left)
-            if not part:
-                raise RuntimeError("the server has closed a connection")
-            left -= len(part)
+        receive(connection)

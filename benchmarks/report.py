@@ -6,7 +6,7 @@ Run as `python -m benchmarks.report`.
 from pathlib import Path
 
 from benchmarks.plot import costs
-from benchmarks.results import FOLDER, Heavy, Light, Memory, Metrics, Part, stored
+from benchmarks.results import FOLDER, Heavy, Light, Memory, Metrics, Part, Rivals, stored
 from benchmarks.tables import condition_text, figures, goal_table
 from training.plots import png
 
@@ -21,6 +21,7 @@ def written(text: str) -> str:
         "heavy": stored(FOLDER, Heavy),
         "metrics": stored(FOLDER, Metrics),
         "memory": stored(FOLDER, Memory),
+        "rivals": stored(FOLDER, Rivals),
     }
     made = {name: figures(part) for name, part in parts.items()}
     made |= {"goals": goal_table(parts.values()), "conditions": _conditions(parts)}

@@ -139,10 +139,31 @@ class Memory(msgspec.Struct, frozen=True):
     runs: list[Growth]
 
 
-Part = Light | Heavy | Metrics | Memory
+class Footprint(msgspec.Struct, frozen=True):
+    """What a server takes beside processor time."""
+
+    versions: dict[str, str]
+    """Of the server and of onnxruntime."""
+    environment: int
+    """Bytes on the disk of all that is installed for it."""
+    starts: list[float]
+    """Seconds from each start of its process to its first answer."""
+    resident: list[int]
+    """Bytes of memory of all its processes after each load."""
+
+
+class Rivals(msgspec.Struct, frozen=True):
+    """One row asked of other servers and of ours."""
+
+    conditions: Conditions
+    cells: list[Cell]
+    footprints: dict[str, Footprint]
+
+
+Part = Light | Heavy | Metrics | Memory | Rivals
 """Each is kept in a file of its own."""
 
-P = TypeVar("P", Light, Heavy, Metrics, Memory)
+P = TypeVar("P", Light, Heavy, Metrics, Memory, Rivals)
 
 
 def store(folder: Path, part: Part) -> None:

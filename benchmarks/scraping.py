@@ -1,13 +1,11 @@
 """How long a scrape of `/metrics` takes, with every version of every model served and asked."""
 
-import http.client
-import json
 from pathlib import Path
 from time import perf_counter
 
 from benchmarks.results import Page
 from benchmarks.servers import ours
-from benchmarks.wire import HOST, Request, ask
+from benchmarks.wire import Request, ask, connect, posted, receive
 from service.manifest import GOLDEN_FILE, MANIFEST_FILE, Golden, ModelManifest
 
 SCRAPES = 50
@@ -19,14 +17,13 @@ def measure() -> Page:
     with ours(versions="all") as server:
         for request in requests:
             ask(server.port, request)
-        connection = http.client.HTTPConnection(HOST, server.port)
-        milliseconds = []
-        for _ in range(SCRAPES):
-            began = perf_counter()
-            connection.request("GET", "/metrics")
-            page = connection.getresponse().read()
-            milliseconds.append((perf_counter() - began) * 1e3)
-        connection.close()
+        scrape, milliseconds = Request("/metrics").written(server.port), []
+        with connect(server.port) as connection:
+            for _ in range(SCRAPES):
+                began = perf_counter()
+                connection.sendall(scrape)
+                page = receive(connection).body
+                milliseconds.append((perf_counter() - began) * 1e3)
     samples = [line for line in page.decode().splitlines() if not line.startswith("#")]
     return Page(len(samples), len(page), milliseconds)
 
@@ -40,8 +37,7 @@ def _golden(path: Path) -> Request:
         for spec in manifest.inputs
         for data in [golden.inputs[spec.name]]
     ]
-    path_of_it = f"/v2/models/{manifest.name}/versions/{manifest.version}/infer"
-    return Request(path_of_it, json.dumps({"inputs": inputs}).encode(), ())
+    return posted(f"/v2/models/{manifest.name}/versions/{manifest.version}/infer", {"inputs": inputs}, headers=())
 
 
 def _shape(nested: object) -> list[int]:

@@ -4,12 +4,11 @@ Everything that is compared is measured in one run, in turn, on one machine. `be
 plots of what was kept.
 """
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 from benchmarks import counting, heavy, light, memory, scraping
-from benchmarks.results import FOLDER, Conditions, Metrics, Part, conditions, store
+from benchmarks.options import options
+from benchmarks.results import Conditions, Metrics, Part, store
 from benchmarks.tables import tables
 
 PARTS: dict[str, Callable[[Conditions], Part]] = {
@@ -22,16 +21,10 @@ PARTS: dict[str, Callable[[Conditions], Part]] = {
 
 def main() -> None:
     """Measure the parts that are named, by default all."""
-    parser = argparse.ArgumentParser(description="Measure what a prediction costs over HTTP.")
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="the parts to measure")
-    parser.add_argument("--seconds", type=int, default=3, help="how long each run takes (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="how often all is measured (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=FOLDER, help="the folder in which the figures are kept")
-    options = parser.parse_args()
-    under = conditions(options.repeats, options.seconds)
-    for name in options.only:
-        part = PARTS[name](under)
-        store(options.output, part)
+    given = options("Measure what a prediction costs over HTTP.", PARTS)
+    for name in given.only:
+        part = PARTS[name](given.conditions)
+        store(given.output, part)
         print(f"\n{tables(part)}\n", flush=True)
 
 

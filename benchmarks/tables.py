@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from statistics import median
 
 from benchmarks.goals import MEGABYTE, goals, ratio
-from benchmarks.results import Cell, Conditions, Heavy, HeavyCell, Light, Memory, Metrics, Part, Run
+from benchmarks.results import Cell, Conditions, Heavy, HeavyCell, Light, Memory, Metrics, Part, Rivals, Run
 
 
 def tables(part: Part) -> str:
@@ -23,6 +23,8 @@ def figures(part: Part) -> str:
             return _metrics(part)
         case Memory():
             return _memory(part)
+        case Rivals():
+            return _rivals(part)
 
 
 def goal_table(parts: Iterable[Part]) -> str:
@@ -49,25 +51,29 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def _light(light: Light) -> str:
-    head = ["request", "connections", "server", "requests/s", "p50, µs", "p99, µs", "CPU a request, µs"]
-    return _table(head, [row for cell in light.cells for row in _cell(cell)])
+    rows = []
+    for cell in light.cells:
+        title = [cell.workload, str(cell.connections)]
+        for server in cell.runs:
+            rows.append([*title, server, *_compared(cell, server, "empty")])
+            title = ["", ""]
+    return _table(["request", "connections", "server", *_RUN], rows)
 
 
-_COLUMNS: tuple[Callable[[Run], float], ...] = (
-    lambda run: run.requests_a_second,
-    lambda run: run.p50,
-    lambda run: run.p99,
-    lambda run: run.cpu,
-)
+_RUN: dict[str, Callable[[Run], float]] = {
+    "requests/s": lambda run: run.requests_a_second,
+    "p50, µs": lambda run: run.p50,
+    "p99, µs": lambda run: run.p99,
+    "CPU a request, µs": lambda run: run.cpu,
+}
 
 
-def _cell(cell: Cell) -> Iterable[list[str]]:
-    for server, runs in cell.runs.items():
-        first = server == next(iter(cell.runs))
-        shown = [
-            f"{_number(median(map(figure, runs)))} ({ratio(cell, server, 'empty', figure):.2f})" for figure in _COLUMNS
-        ]
-        yield [cell.workload if first else "", str(cell.connections) if first else "", server, *shown]
+def _compared(cell: Cell, server: str, other: str) -> list[str]:
+    """The figures of a server's runs, each with its ratio to another's in brackets."""
+    return [
+        f"{_number(median(map(figure, cell.runs[server])))} ({ratio(cell, server, other, figure):.2f})"
+        for figure in _RUN.values()
+    ]
 
 
 def _number(value: float) -> str:
@@ -126,3 +132,19 @@ def _memory(memory: Memory) -> str:
     growth = [(run.resident[marks[-1]] - run.resident[marks[0]]) / MEGABYTE for run in memory.runs]
     head = [*(f"after {mark:,} requests" for mark in marks), "growth", "largest growth"]
     return _table(head, [[*middle, f"{median(growth):.2f} MB", f"{max(growth):.2f} MB"]])
+
+
+def _rivals(rivals: Rivals) -> str:
+    head = ["server", "connections", *_RUN, "first answer after, s", "memory, MB", "environment, MB"]
+    rows = []
+    for server, footprint in rivals.footprints.items():
+        title = f"{server} {footprint.versions.get(server, '')}".strip()
+        taken = [
+            f"{median(footprint.starts):.1f}",
+            f"{median(footprint.resident) / MEGABYTE:,.0f}",
+            f"{footprint.environment / MEGABYTE:,.0f}",
+        ]
+        for cell in rivals.cells:
+            rows.append([title, str(cell.connections), *_compared(cell, server, "ours"), *taken])
+            title, taken = "", [""] * len(taken)
+    return _table(head, rows)

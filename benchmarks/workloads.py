@@ -8,18 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.wire import Request
+from benchmarks.wire import JSON, Request, posted
 
 COLUMNS = 20
 CLASSIFIER = "binary_classifier"
-_JSON = (("Content-Type", "application/json"),)
 # With Host and Content-Length they are eight.
 _REAL_CLIENT = (
     ("User-Agent", "python-httpx/0.28.1"),
     ("Accept", "*/*"),
     ("Accept-Encoding", "gzip, deflate"),
     ("Connection", "keep-alive"),
-    *_JSON,
+    *JSON,
     ("X-Request-Id", "0b7c1f0e-6f9d-4d2a-9f5e-3a8f5f0c9d11"),
 )
 
@@ -38,9 +37,9 @@ def rows(count: int) -> list[list[float]]:
     return [[round(drawn.uniform(-1, 1), 4) for _ in range(COLUMNS)] for _ in range(count)]
 
 
-def predict(model: str, instances: Sequence[object], headers: tuple[tuple[str, str], ...] = _JSON) -> Request:
+def predict(model: str, instances: Sequence[object], headers: tuple[tuple[str, str], ...] = JSON) -> Request:
     """A request of version 1."""
-    return Request(f"/v1/models/{model}:predict", json.dumps({"instances": instances}).encode(), headers)
+    return posted(f"/v1/models/{model}:predict", {"instances": instances}, headers)
 
 
 def binary(count: int) -> Request:
@@ -67,8 +66,10 @@ def image() -> list[list[float]]:
 ONE_ROW = Workload("1 row, JSON", predict(CLASSIFIER, rows(1)), usual=True)
 EIGHT_HEADERS = Workload("1 row, JSON, eight headers", predict(CLASSIFIER, rows(1), _REAL_CLIENT), usual=True)
 LARGE_BINARY = Workload("256 rows, binary", binary(256), usual=False)
+NEW_HEADS = Workload("1 row, JSON, heads never seen before", ONE_ROW.request._replace(new_heads=True), usual=True)
 OTHERS = (
     EIGHT_HEADERS,
+    NEW_HEADS,
     Workload("8 rows, JSON", predict(CLASSIFIER, rows(8)), usual=True),
     Workload("64 rows, JSON", predict(CLASSIFIER, rows(64)), usual=True),
     Workload("digits, 1 image, JSON", predict("digits", [image()]), usual=True),

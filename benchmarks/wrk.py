@@ -20,6 +20,15 @@ done = function(summary, latency)
 end
 """
 
+_NEW_HEADS = """
+local run, number = os.time() .. "-", 0
+request = function()
+  number = number + 1
+  wrk.headers["X-Other"] = run .. number
+  return wrk.format()
+end
+"""
+
 
 class Load(NamedTuple):
     """What a run of wrk saw; latencies are in microseconds."""
@@ -69,7 +78,8 @@ def _program() -> str:
 def _script(request: Request) -> str:
     headers = "".join(f"wrk.headers[{_text(name)}] = {_text(value)}\n" for name, value in request.headers)
     body = "".join(f"\\{byte:03d}" for byte in request.body)
-    return f'wrk.method = "POST"\n{headers}wrk.body = "{body}"\n{_DONE}'
+    new_heads = _NEW_HEADS if request.new_heads else ""
+    return f'wrk.method = "POST"\n{headers}wrk.body = "{body}"\n{new_heads}{_DONE}'
 
 
 def _text(value: str) -> str:

@@ -180,8 +180,38 @@ class Catalog:
         if name in self._refusing and ranges is None and settings.refuse_outside != "all":
             notes += ("it knows no ranges that training saw, so it refuses no value outside them",)
         stats = self._metrics.model(name, int(version))
-        batcher: Batcher[Arrays, Arrays] = Batcher(
-            (_whole if manifest.batching == "none" else _rows)(loaded.runtime, ranges, stats),
+        run = (_whole if manifest.batching == "none" else _rows)(loaded.runtime, ranges, stats)
+        batcher = self._batcher(run, decided, stats, loop)
+        stats.queue_rows = lambda: batcher.waiting_rows
+        for note in notes:
+            logger.warning("%s version %s: %s", name, version, note)
+        seconds = decided.curve.seconds(decided.max_batch)
+        logger.info("%s version %s is ready: %d rows in %.0f µs", name, version, decided.max_batch, seconds * 1e6)
+        # No request may have more rows than may wait: so none is refused for ever.
+        max_rows = min(settings.max_queue, decided.max_request or settings.max_queue)
+        return ServedModel(
+            manifest=manifest,
+            golden=loaded.golden,
+            plan=decided,
+            infer=InferCodec(manifest, max_rows, max_reply=settings.max_reply),
+            rows=_row_dialect(manifest, max_rows, settings.max_reply),
+            batcher=batcher,
+            stats=stats,
+            notes=notes,
+            obstacle=obstacle,
+            refuses=ranges if name in self._refusing else None,
+        )
+
+    def _batcher(
+        self,
+        run: Callable[[Sequence[Part]], list[Arrays]],
+        decided: Plan,
+        stats: ModelStats,
+        loop: asyncio.AbstractEventLoop,
+    ) -> Batcher[Arrays, Arrays]:
+        settings = self._settings
+        return Batcher(
+            run,
             join,
             stats,
             loop,
@@ -190,30 +220,6 @@ class Catalog:
             max_queue_bytes=settings.max_queue_bytes,
             cost=decided.seconds,
             inline=_INLINE[settings.execution],
-        )
-        stats.queue_rows = lambda: batcher.waiting_rows
-        for note in notes:
-            logger.warning("%s version %s: %s", name, version, note)
-        seconds = decided.curve.seconds(decided.max_batch)
-        logger.info("%s version %s is ready: %d rows in %.0f µs", name, version, decided.max_batch, seconds * 1e6)
-        # No request may have more rows than may wait: so none is refused for ever.
-        max_rows = min(settings.max_queue, decided.max_request or settings.max_queue)
-        rows = None
-        if manifest.batching == "rows":
-            rows = (WordsCodec if manifest.kind == "next_word" else RowsCodec)(
-                manifest, max_rows, max_reply=settings.max_reply
-            )
-        return ServedModel(
-            manifest,
-            loaded.golden,
-            decided,
-            InferCodec(manifest, max_rows, max_reply=settings.max_reply),
-            rows,
-            batcher,
-            stats,
-            notes,
-            obstacle,
-            ranges if name in self._refusing else None,
         )
 
 
@@ -226,6 +232,13 @@ def _refusing(setting: str, names: Sequence[str]) -> set[str]:
         if name not in names:
             raise SettingsError(f"refuse_outside names {name!r}, which is no model: the models are {', '.join(names)}")
     return set(wanted)
+
+
+def _row_dialect(manifest: ModelManifest, max_rows: int, max_reply: int) -> RowDialect | None:
+    """What version 1 says of a model's rows; None where it has none."""
+    if manifest.batching == "none":
+        return None
+    return (WordsCodec if manifest.kind == "next_word" else RowsCodec)(manifest, max_rows, max_reply=max_reply)
 
 
 def _rows(runtime: Runtime, ranges: Ranges | None, stats: ModelStats) -> Callable[[Sequence[Part]], list[Arrays]]:

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         10, description="Seconds that a request's line and headers may take to come."
     )
     body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        60, description="Seconds that a request's body may take to come."
+        60, description="Seconds that a request's body may take to come, and that nothing of a reply may be read."
     )
     idle_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         75, description="Seconds that a connection may stay open between two requests."

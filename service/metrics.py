@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from operator import itemgetter
 from time import time
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
@@ -22,7 +22,8 @@ PHASE_SECONDS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
 # The first bound tells whether requests share batches at all, the others about how many.
 ROWS = (1, 4, 16, 64, 256, 1024)
 
-PROTOCOLS = ("v1", "v2")
+Dialect = Literal["v1", "v2"]
+"""The protocol of a request: rows, or the Open Inference Protocol."""
 """What predictions are asked in."""
 
 Outcome = Literal["ok", "invalid", "refused", "expired", "failed", "cancelled"]
@@ -55,7 +56,7 @@ class ModelStats:
     """The numbers of one version of one model; written on the event loop only."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, Outcome]] = Counter()
+        self.requests: Counter[tuple[Dialect, Outcome]] = Counter()
         """Ended requests by protocol and outcome."""
         self.invalid: Counter[str] = Counter()
         """Requests refused for their content, by error code."""
@@ -77,12 +78,12 @@ class ModelStats:
         self.last_batch = 0.0
         """When a batch was last computed, in seconds since 1970."""
 
-    def end(self, protocol: str, outcome: Outcome) -> None:
+    def end(self, protocol: Dialect, outcome: Outcome) -> None:
         """Count the end of a request in flight."""
         self.in_flight -= 1
         self.requests[protocol, outcome] += 1
 
-    def answer(self, protocol: str, decode: float, encode: float, duration: float) -> None:
+    def answer(self, protocol: Dialect, decode: float, encode: float, duration: float) -> None:
         """Count a request in flight that is answered, with the seconds that it took."""
         # `observe`, three times, without its calls.
         histogram = self.decode
@@ -141,7 +142,7 @@ class Metrics:
         return "".join(self._families.text(self)).encode() + generate_latest(self._process)
 
 
-_FROM_ZERO = dict.fromkeys(product(PROTOCOLS, ("ok", "failed")), 0)
+_FROM_ZERO = dict.fromkeys(product(get_args(Dialect), ("ok", "failed")), 0)
 
 _Samples = Callable[[ModelStats], Iterable[tuple[tuple[str, ...], float]]]
 """What a version has in a family, by the labels that it does not have in all of them."""
@@ -156,7 +157,7 @@ class _Families:
         self._unrouted = Family(
             "forwardpass_unrouted_requests_total",
             "counter",
-            "Prediction requests for a model that is unknown or not ready, by error code.",
+            "Prediction requests that reached no model, by error code: there is none, or what was sent is unreadable.",
             ("code",),
         )
         self._numbers = _families_of_numbers()

@@ -1,11 +1,10 @@
 """One prediction: a request as a value in, a reply as a value out. It knows neither sockets nor HTTP."""
 
 import logging
-from asyncio import Future, gather
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -22,11 +21,9 @@ from service.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from service.metrics import Metrics, Outcome
+from service.metrics import Dialect, Metrics, Outcome
 
 logger = logging.getLogger(__name__)
-
-Protocol = Literal["v1", "v2"]
 
 LARGE = 1 << 18
 """From so many bytes on, reading a body or writing one takes milliseconds, which belong on another thread."""
@@ -38,7 +35,7 @@ Request = InferRequest | Inputs | Contexts
 class Target(NamedTuple):
     """What a request asks, and in which protocol."""
 
-    protocol: Protocol
+    protocol: Dialect
     model: str
     version: str | None
     """None for the latest."""
@@ -72,14 +69,15 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
         "_told",
     )
 
-    def __init__(self, model: ServedModel, protocol: Protocol, told: Callable[[], None]) -> None:
-        # What makes it a job is known when it is read.
+    def __init__(self, model: ServedModel, protocol: Dialect, told: Callable[[], None]) -> None:
+        # What makes it a job is known when it is read; until then nothing of it waits.
+        self.is_over = True
         self._began = perf_counter()
         self._model = model
-        self._protocol: Protocol = protocol
+        self._protocol: Dialect = protocol
         self._told = told
-        self._groups: Future[Any] | None = None
-        """Of contexts of several lengths, what each group of them gives."""
+        self._groups: list[_Group] = []
+        """What is queued in its place, where its rows cannot be computed together."""
 
     def read(self, body: bytes, json_length: int | None = None) -> None:
         """Decode the body; of one of version 2 so many bytes are JSON (all, where None; it is one tensor, where 0)."""
@@ -115,7 +113,7 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
         if isinstance(self._outcome, Exception):
             return False
         size = 0
-        for outputs in (self._outcome,) if self._groups is None else self._outcome:
+        for outputs in self._outcome if self._groups else (self._outcome,):
             for output in outputs:
                 size += output.nbytes
         return size >= LARGE
@@ -144,12 +142,7 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
 
     def abandon(self) -> None:
         """Let go of a request that nobody waits for any more; instead of `end`."""
-        if self._groups is None:
-            self._model.batcher.give_up(self)
-        else:
-            self._groups.remove_done_callback(self._gathered)
-            self._groups.add_done_callback(_look_away)
-            self._groups.cancel()
+        self._give_up()
         self._model.stats.end(self._protocol, "cancelled")
 
     def _decode(self, body: bytes, json_length: int | None) -> Request:
@@ -180,22 +173,33 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
         model.batcher.queue(self)
 
     def _submit_groups(self, contexts: Contexts) -> None:
-        model = self._model
-        futures: list[Future[tuple[Array, ...]]] = []
+        """Queue all of them, or none."""
+        now, model = perf_counter(), self._model
         try:
-            for group in contexts.groups:
-                key = model.plan.key(group.arrays)
-                futures.append(model.batcher.submit(group.arrays, group.rows, key, size=group.size))
+            for inputs in contexts.groups:
+                group = _Group(self, model.plan.key(inputs.arrays), inputs, now)
+                model.batcher.queue(group)
+                self._groups.append(group)
         except ForwardpassError:
-            # All or none of a request is computed.
-            for future in futures:
-                future.cancel()
+            self._give_up()
             raise
-        self._groups = gather(*futures)
-        self._groups.add_done_callback(self._gathered)
 
-    def _gathered(self, groups: "Future[Any]") -> None:
-        self.settle(groups.exception() or groups.result())
+    def _give_up(self) -> None:
+        """Free the places of all its rows."""
+        # The groups know it, and it shall not know them any longer: it would be kept until the collector comes.
+        groups, self._groups = self._groups, []
+        for job in groups or (self,):
+            self._model.batcher.give_up(job)
+
+    def group_settled(self) -> None:
+        """Take what came out for the groups, once it is there for all of them or one has failed."""
+        outcomes = [group.outcome for group in self._groups]
+        failed = next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
+        if failed is not None:
+            self._give_up()
+            self.settle(failed)
+        elif None not in outcomes:
+            self.settle(outcomes)
 
     def _write(self, outcome: Any) -> Reply:  # noqa: ANN401  # as `settle` says
         content = self._content
@@ -217,6 +221,24 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
         stats.end(self._protocol, _outcome(error))
         # The frames hold the request's body, which is large where it is refused for that.
         return Reply(error=error.forget())
+
+
+class _Group(Job[tuple[Array, ...], tuple[Array, ...]]):
+    """Rows of a prediction that can be computed together."""
+
+    __slots__ = ("outcome", "whole")
+
+    def __init__(self, whole: Prediction, key: Hashable, inputs: Inputs, now: float) -> None:
+        super().__init__(inputs.arrays, inputs.rows, key, inputs.size, None, now)
+        self.whole = whole
+        self.outcome: tuple[Array, ...] | ForwardpassError | None = None
+
+    def settle(self, outcome: tuple[Array, ...] | ForwardpassError) -> None:
+        """Tell the prediction, and know it no longer."""
+        self.outcome = outcome
+        whole = self.whole
+        del self.whole
+        whole.group_settled()
 
 
 class Predictor:
@@ -250,12 +272,6 @@ class Predictor:
             return prediction
         prediction.read(body, json_length)
         return prediction.queue() or prediction
-
-
-def _look_away(future: "Future[Any]") -> None:
-    """Look at an error that nobody waits for, so that it is no news to asyncio."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _groups(request: Request) -> tuple[Inputs, ...]:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from service.codec.tensors import DTYPES, Array, describe, element_type, from_doubles, labels_of
+from service.codec.faults import describe
+from service.codec.tensors import DTYPES, Array, element_type, from_doubles, labels_of
 from service.errors import ModelError, ScoreError
 from service.manifest import ModelManifest, TensorSpec
 from service.model.loading import Loaded, load

@@ -1,21 +1,17 @@
 """Who is compared: how each is started and asked, and how its answer is read."""
 
-import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import ROOT, Server, started
 from benchmarks.rivals.model import Answer
-from benchmarks.wire import Request
+from benchmarks.wire import Request, ask, posted
 from benchmarks.workloads import COLUMNS, rows
 
 ROW = rows(1)[0]
-JSON = (("Content-Type", "application/json"),)
-
-
-def _ask(path: str, content: object) -> Request:
-    return Request(path, json.dumps(content).encode(), JSON)
 
 
 def _itself(reply: Any) -> Answer:  # noqa: ANN401  # any JSON
@@ -47,20 +43,26 @@ class Rival:
     @property
     def environment(self) -> Path:
         """Where it is installed."""
-        return Path(__file__).parents[2] / f".venv-rival-{self.name}"
+        return ROOT / f".venv-rival-{self.name}"
+
+    def started(self) -> AbstractContextManager[Server]:
+        """Run it, from its first answer on."""
+        program, *arguments = self.command
+        command = [str(self.environment / "bin" / program), *arguments]
+        return started(command, lambda port: ask(port, self.request), self.variables)
 
 
 RIVALS = (
     Rival(
         "mosec",
         ("python", "-m", "benchmarks.rivals.mosec", "--address", "127.0.0.1", "--port", "{0}", "--log-level", "error"),
-        _ask("/inference", {"features": ROW}),
+        posted("/inference", {"features": ROW}),
     ),
-    Rival("litserve", ("python", "-m", "benchmarks.rivals.litserve", "{0}"), _ask("/predict", {"features": ROW})),
+    Rival("litserve", ("python", "-m", "benchmarks.rivals.litserve", "{0}"), posted("/predict", {"features": ROW})),
     Rival(
         "mlserver",
         ("mlserver", "start", "benchmarks/rivals/mlserver"),
-        _ask(
+        posted(
             "/v2/models/binary_classifier/infer",
             {"inputs": [{"name": "features", "shape": [1, COLUMNS], "datatype": "FP32", "data": ROW}]},
         ),
@@ -75,14 +77,14 @@ RIVALS = (
     Rival(
         "bentoml",
         ("bentoml", "serve", "benchmarks.rivals.bentoml:Inference", "--host", "127.0.0.1", "--port", "{0}"),
-        _ask("/predict", {"features": [ROW]}),
+        posted("/predict", {"features": [ROW]}),
         _first,
         {"BENTOML_DO_NOT_TRACK": "True"},
     ),
     Rival(
         "ray",
         ("python", "-m", "benchmarks.rivals.ray", "{0}"),
-        _ask("/", {"features": ROW}),
+        posted("/", {"features": ROW}),
         # What its pages on performance advise; its usage statistics would leave the machine.
         variables={
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

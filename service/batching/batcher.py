@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
@@ -10,7 +10,7 @@ from typing import Generic
 
 from service.batching.admission import Cost, no_room, require_time
 from service.batching.blame import Run, attempt, isolate
-from service.batching.job import Answer, AwaitedJob, Job, P, R
+from service.batching.job import Job, P, R
 from service.batching.scheduler import Batch, Scheduler
 from service.errors import ComputeError, DeadlineError, DrainingError, ForwardpassError, InternalError
 from service.metrics import ModelStats
@@ -119,15 +119,6 @@ class Batcher(Generic[P, R]):
         """Free the place of a job that nobody waits for any more; it is not settled."""
         if not job.is_over:
             self._leave(job)
-
-    def submit(
-        self, payload: P, rows: int, key: Hashable, *, size: int = 0, deadline: float | None = None
-    ) -> "asyncio.Future[R]":
-        """Queue a job made of these, and give the future of its answer; raises as `queue` does."""
-        job: AwaitedJob[P, R] = AwaitedJob(payload, rows, key, size, deadline, perf_counter())
-        job.answer = Answer(self._loop, lambda: self.give_up(job))
-        self.queue(job)
-        return job.answer
 
     async def close(self) -> None:
         """Refuse what comes from now on, resolve everything that waits, and end the thread."""

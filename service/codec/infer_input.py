@@ -11,6 +11,7 @@ import msgspec
 from service.codec import tensors, texts
 from service.codec.body import LARGE, count_values, nested_lists, read_anything
 from service.codec.envelope import Input
+from service.codec.faults import describe, find_faults, find_misfit, with_integers
 from service.codec.tensors import Array, RowPacker
 from service.codec.words import LONGEST_CONTEXT, MOST_WORDS
 from service.errors import (
@@ -60,7 +61,9 @@ class InputReader:
         if given.datatype != spec.datatype or not self._has_common_shape(shape):
             return None
         if parameters is None:
-            if given.data is msgspec.UNSET or self._packer is None or shape[0] != 1 or blob:
+            if not isinstance(given.data, msgspec.Raw) or self._packer is None or shape[0] != 1 or blob:
+                return None
+            if len(memoryview(given.data)) > LARGE:
                 return None
             try:
                 return self._packer.pack(self._flat.decode(given.data))
@@ -139,7 +142,7 @@ class InputReader:
             place = f"{pointer}/parameters/shared_memory_region"
             yield UnsupportedError.at(place, expected="absent", got="a parameter that is not offered")
         if given.datatype != self.spec.datatype:
-            got = tensors.describe(given.datatype)
+            got = describe(given.datatype)
             yield DatatypeError.at(f"{pointer}/datatype", expected=self.spec.datatype, got=got)
         yield from self._wrong_dimensions(given.shape, f"{pointer}/shape")
         has_size = parameters is not None and parameters.binary_data_size is not None
@@ -226,7 +229,7 @@ def _from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int], pointe
     """The array in `blob`, which has just its bytes, or the error that they are no values of the tensor."""
     array = tensors.from_bytes(spec, blob, shape)
     if array is None:
-        place, value = tensors.find_misfit(spec, blob)
+        place, value = find_misfit(spec, blob)
         numbers = "finite numbers" if spec.vocabulary is None else f"ids from 0 to {len(spec.vocabulary) - 1}"
         expected = "bytes 0 and 1" if spec.datatype == "BOOL" else numbers
         raise ElementError.at(pointer, expected=expected, got=f"a tensor with others: element {place} is {value}")
@@ -235,8 +238,8 @@ def _from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int], pointe
 
 def _second_look(spec: TensorSpec, values: Any, layout: tuple[int, ...], pointer: str) -> Array:  # noqa: ANN401  # JSON
     """The array of values that the fast way did not take, or the error with every fault that explains it."""
-    found = list(islice(tensors.find_faults(spec, values, layout, pointer), MAX_FAULTS))
-    array = tensors.from_lists(spec, tensors.with_integers(spec, values), layout) if not found else None
+    found = list(islice(find_faults(spec, values, layout, pointer), MAX_FAULTS))
+    array = tensors.from_lists(spec, with_integers(spec, values), layout) if not found else None
     if array is None:
         raise merge(found)
     return array

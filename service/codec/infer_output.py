@@ -10,6 +10,7 @@ import numpy as np
 
 from service.codec import tensors
 from service.codec.envelope import Envelope, Output
+from service.codec.faults import describe
 from service.codec.ranking import largest_columns
 from service.codec.tensors import Array
 from service.errors import MAX_FAULTS, RequestError, ShapeError, TensorError, UnsupportedError, merge
@@ -77,7 +78,7 @@ class OutputReader:
             pointer = f"/outputs/{position}"
             if output.name in seen or output.name not in self._places:
                 expected = "named once" if output.name in seen else f"one of {', '.join(self._places)}"
-                yield TensorError.at(f"{pointer}/name", expected=expected, got=tensors.describe(output.name))
+                yield TensorError.at(f"{pointer}/name", expected=expected, got=describe(output.name))
                 continue
             seen.add(output.name)
             yield from self._wrong_form(output, pointer, default=binary)

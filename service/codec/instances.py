@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from service.codec import tensors
 from service.codec.body import LARGE, count_values, read
+from service.codec.faults import describe
 from service.errors import ShapeError
 
 
@@ -35,5 +35,5 @@ def read_instances(body: bytes, expected: str, max_rows: int) -> list[Any]:
     """The instances, at least one and at most `max_rows` of any kind; raises a `RequestError`."""
     instances = read(_ANY_REQUESTS, body).instances
     if not 0 < len(instances) <= max_rows:
-        raise ShapeError.at(_POINTER, expected=expected, got=tensors.describe(instances))
+        raise ShapeError.at(_POINTER, expected=expected, got=describe(instances))
     return instances

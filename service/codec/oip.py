@@ -7,6 +7,7 @@ import msgspec
 
 from service.codec import tensors
 from service.codec.envelope import Envelope, Input, take_apart
+from service.codec.faults import describe
 from service.codec.infer_input import InputReader
 from service.codec.infer_output import OutputReader, Wanted, largest_classes
 from service.codec.replies import MAX_REPLY, json_bytes, raw_bytes, too_large
@@ -57,8 +58,9 @@ class InferCodec:
             binary: [count(spec.datatype, shape) for spec, shape in zip(manifest.outputs, shapes, strict=True)]
             for binary, count in ((False, json_bytes), (True, raw_bytes))
         }
-        most = sum(map(max, *self._output_bytes.values()))
-        self._always_sent = max_reply // most if most else max_rows
+        row_bytes = sum(map(max, *self._output_bytes.values()))
+        self._always_sent = max_reply // row_bytes if row_bytes else max_rows
+        """As many rows have no reply that is too long, whichever outputs it holds, and in whatever form."""
         # What every reply holds is written once. The brackets are closed where it is put together.
         head = {"model_name": manifest.name, "model_version": str(manifest.version)}
         self._head = _ENCODER.encode(head).removesuffix(b"}")
@@ -180,7 +182,7 @@ class InferCodec:
     def _misnamed(self, name: str, pointer: str) -> RequestError:
         """The fault of an input that the model does not have, or that came before."""
         expected = "named once" if name in self._inputs else f"one of {', '.join(self._inputs)}"
-        got = f"{tensors.describe(name)}{' again' if name in self._inputs else ''}"
+        got = f"{describe(name)}{' again' if name in self._inputs else ''}"
         return TensorError.at(f"{pointer}/name", expected=expected, got=got)
 
     def _faults_between(self, inputs: Sequence[Input], left_over: int) -> Iterator[RequestError]:

@@ -10,6 +10,7 @@ import msgspec
 
 from service.codec import tensors
 from service.codec.body import LARGE, below, nested_lists
+from service.codec.faults import all_fit, describe, find_faults, first_uneven, suspects, with_integers
 from service.codec.instances import read_instances, refuse_floods
 from service.codec.replies import MAX_REPLY, json_bytes, too_large
 from service.codec.tensors import Array, Inputs, RowPacker
@@ -68,17 +69,7 @@ class RowsCodec:
         )
         self._outputs = manifest.outputs
         self._keys = [key for column in self._columns for key in (column.key, column.label_key) if key is not None]
-        # Field names must be identifiers, which the names of features and inputs need not be.
-        fields = [f"cell_{index}" for index in range(len(self._cells))]
-        self._named_row = msgspec.defstruct(
-            "NamedRow",
-            [
-                (field, _json_type(spec, shape))
-                for field, (spec, shape) in zip(fields, self._cells.values(), strict=True)
-            ],
-            rename=dict(zip(fields, self._cells, strict=True)),
-            forbid_unknown_fields=True,
-        )
+        self._named_row = _named_row(self._cells)
         instance: Any = self._named_row
         if self._listed is not None:
             listed = _json_type(self._listed, self._listed.row_shape)
@@ -174,7 +165,7 @@ class RowsCodec:
     def _second_look(self, body: bytes) -> tuple[Array, ...]:
         """The arrays of a body that the fast way did not take, or the error with every fault that explains it."""
         instances = read_instances(body, self._expected, self._max_rows)
-        near = tensors.suspects(instances, (self._row_elements,), self._all_fit)
+        near = suspects(instances, (self._row_elements,), self._all_fit)
         faults = (fault for index, instance in near for fault in self._faults(instance, f"/instances/{index}"))
         found = list(islice(faults, MAX_FAULTS))
         if found:
@@ -188,7 +179,7 @@ class RowsCodec:
     def _unevenness(self, rows: Sequence[Any]) -> RequestError:
         """The fault of each input whose rows are sound, each by itself, but not of one shape: where the first is."""
         columns = {"": rows} if self._listed else dict(zip(self._cells, zip(*rows, strict=True), strict=True))
-        found = [(*uneven, name) for name, column in columns.items() if (uneven := tensors.first_uneven(column))]
+        found = [(*uneven, name) for name, column in columns.items() if (uneven := first_uneven(column))]
         errors: list[RequestError] = []
         for (row, *steps), expected, got, name in sorted(found):
             pointer = below(f"/instances/{row}", name) if name else f"/instances/{row}"
@@ -206,7 +197,7 @@ class RowsCodec:
         """Whether `_faults` would find none in any of the instances, told without looking at each."""
         named = [one for one in instances if type(one) is dict]
         listed = [one for one in instances if type(one) is not dict] if len(named) < len(instances) else []
-        if listed and (self._listed is None or not tensors.all_fit(self._listed, listed, self._listed.row_shape)):
+        if listed and (self._listed is None or not all_fit(self._listed, listed, self._listed.row_shape)):
             return False
         if not named:
             return True
@@ -218,9 +209,9 @@ class RowsCodec:
             return False
         if self._listed is not None:
             values = list(chain.from_iterable(rows)) if len(self._cells) > 1 else rows
-            return tensors.all_fit(self._listed, values, ())
+            return all_fit(self._listed, values, ())
         return all(
-            tensors.all_fit(spec, column, shape)
+            all_fit(spec, column, shape)
             for (spec, shape), column in zip(self._cells.values(), zip(*rows, strict=True), strict=True)
         )
 
@@ -232,21 +223,21 @@ class RowsCodec:
                 place = below(pointer, name)
                 if name in self._cells:
                     spec, shape = self._cells[name]
-                    yield from tensors.find_faults(spec, value, shape, place)
+                    yield from find_faults(spec, value, shape, place)
                 else:
                     hint = f"the names are {', '.join(self._cells)}"
-                    got = f"{tensors.describe(name)}, a name the model does not know"
+                    got = f"{describe(name)}, a name the model does not know"
                     yield FeatureError.at(place, expected="absent", got=got, hint=hint)
         elif self._listed is not None:
-            yield from tensors.find_faults(self._listed, instance, self._listed.row_shape, pointer)
+            yield from find_faults(self._listed, instance, self._listed.row_shape, pointer)
         else:
             expected = f"an object with {', '.join(self._cells)}"
-            yield StructureError.at(pointer, expected=expected, got=tensors.describe(instance))
+            yield StructureError.at(pointer, expected=expected, got=describe(instance))
 
     def _by_position(self, instance: Any) -> Any:  # noqa: ANN401  # JSON
         if isinstance(instance, dict):
-            return [tensors.with_integers(spec, instance[name]) for name, (spec, _) in self._cells.items()]
-        return tensors.with_integers(self._inputs[0], instance)
+            return [with_integers(spec, instance[name]) for name, (spec, _) in self._cells.items()]
+        return with_integers(self._inputs[0], instance)
 
 
 def _named_cells(manifest: ModelManifest) -> dict[str, tuple[TensorSpec, tuple[int, ...]]]:
@@ -256,6 +247,18 @@ def _named_cells(manifest: ModelManifest) -> dict[str, tuple[TensorSpec, tuple[i
     (spec,) = manifest.inputs
     features = spec.features if len(spec.row_shape) == 1 else None
     return {feature.name: (spec, ()) for feature in features or ()}
+
+
+def _named_row(cells: dict[str, tuple[TensorSpec, tuple[int, ...]]]) -> type[msgspec.Struct]:
+    """A row by names, as it is decoded."""
+    # Field names must be identifiers, which the names of features and inputs need not be.
+    fields = [f"cell_{index}" for index in range(len(cells))]
+    return msgspec.defstruct(
+        "NamedRow",
+        [(field, _json_type(spec, shape)) for field, (spec, shape) in zip(fields, cells.values(), strict=True)],
+        rename=dict(zip(fields, cells, strict=True)),
+        forbid_unknown_fields=True,
+    )
 
 
 def _most_values(manifest: ModelManifest, max_rows: int) -> int | None:

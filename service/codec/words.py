@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from service.codec import tensors
 from service.codec.body import below
+from service.codec.faults import describe
 from service.codec.instances import read_instances, refuse_floods
 from service.codec.ranking import largest_columns
 from service.codec.replies import MAX_REPLY, too_large
@@ -117,12 +117,12 @@ class WordsCodec:
 
 def _find_faults(instance: Any, pointer: str) -> Iterator[RequestError]:  # noqa: ANN401  # JSON
     if not isinstance(instance, dict):
-        yield StructureError.at(pointer, expected="an object with a context", got=tensors.describe(instance))
+        yield StructureError.at(pointer, expected="an object with a context", got=describe(instance))
         return
     for name in instance:
         if name != "context":
             hint = "the only name is context"
-            got = f"{tensors.describe(name)}, a name the model does not know"
+            got = f"{describe(name)}, a name the model does not know"
             yield FeatureError.at(below(pointer, name), expected="absent", got=got, hint=hint)
     if "context" not in instance:
         yield FeatureError.at(pointer, expected="an object with 'context'", got="one without")
@@ -130,8 +130,8 @@ def _find_faults(instance: Any, pointer: str) -> Iterator[RequestError]:  # noqa
     words = instance["context"]
     if not isinstance(words, list) or not 0 < len(words) <= LONGEST_CONTEXT:
         expected = f"a list of 1 to {LONGEST_CONTEXT} words"
-        yield ShapeError.at(f"{pointer}/context", expected=expected, got=tensors.describe(words))
+        yield ShapeError.at(f"{pointer}/context", expected=expected, got=describe(words))
         return
     for index, word in enumerate(words):
         if not isinstance(word, str):
-            yield ElementError.at(f"{pointer}/context/{index}", expected="a word", got=tensors.describe(word))
+            yield ElementError.at(f"{pointer}/context/{index}", expected="a word", got=describe(word))

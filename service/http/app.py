@@ -29,8 +29,8 @@ from service.http.openapi import document
 from service.http.route import PredictionRoute, read_body
 from service.http.triton import configuration, metadata, statistics, wants_only_ready
 from service.http.wire import write_error
-from service.metrics import CONTENT_TYPE, Metrics
-from service.predict import Predictor, Protocol
+from service.metrics import CONTENT_TYPE, Dialect, Metrics
+from service.predict import Predictor
 
 NAME = "forwardpass"
 VERSION = version(NAME)
@@ -78,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-_PREDICTION_PATHS: dict[str, Protocol] = {
+_PREDICTION_PATHS: dict[str, Dialect] = {
     "/v1/models/{model}:predict": "v1",
     "/v1/models/{model}/versions/{version}:predict": "v1",
     "/v2/models/{model}/infer": "v2",

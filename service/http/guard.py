@@ -1,17 +1,16 @@
 """uvicorn's protocol for HTTP/1.1 with the guards that it lacks: what a head may hold, what may take how long."""
 
 from asyncio import AbstractEventLoop, TimerHandle
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.errors import ForwardpassError, HeadTooLargeError, MalformedError, MethodError, SlowError
-from service.http.wire import REQUEST_ID, Response, write_error
+from service.http.wire import REQUEST_ID, Response, head_of, write_error
 from service.predict import LARGE
 
 _UPGRADING = {b"upgrade", b"connection", b"http2-settings"}
@@ -69,7 +68,7 @@ class Guard(HttpToolsProtocol):
         self._due = 0.0
         """When the connection ends unless what it waits for comes, on the loop's clock."""
         self._chunk = 0
-        """Bytes that have come at last."""
+        """Bytes that have come lately."""
         self._head_bytes: int | None = None
         """Bytes of a head that did not come at once."""
         self._trailer_bytes = 0
@@ -78,6 +77,10 @@ class Guard(HttpToolsProtocol):
         self._lingers = False
         """Whether all is said, and the connection only waits for its client to end."""
         self._watch: TimerHandle | None = None
+        self._unread = 0
+        """Bytes that waited for the client to read, at the last look."""
+        self._unread_since = 0.0
+        """Since when it has read none of them, on the loop's clock."""
         self._farewell: Response | None = None
         """What is said before the connection ends, behind the replies that are due."""
         self._default_headers: list[tuple[bytes, bytes]] = []
@@ -239,12 +242,10 @@ class Guard(HttpToolsProtocol):
             # The date among them is another one each second.
             self._default_headers = defaults
             self._default_lines = b"".join([b"%b: %b\r\n" % header for header in defaults])
-        head = _head(response.status, response.headers)
-        parts = [head, self._default_lines, b"content-length: %d\r\n\r\n" % len(body)]
+        parts = [head_of(response.status, response.headers, keep_alive=keep_alive), self._default_lines]
         if request_id is not None:
-            parts.insert(1, b"%b: %b\r\n" % (REQUEST_ID, request_id))
-        if not keep_alive:
-            parts.insert(1, b"connection: close\r\n")
+            parts.append(b"%b: %b\r\n" % (REQUEST_ID, request_id))
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
         if len(body) < LARGE:
             parts.append(body)
         self.transport.write(b"".join(parts))
@@ -287,6 +288,7 @@ class Guard(HttpToolsProtocol):
             self._farewell = response
             return
         cycle.disconnected = True
+        cycle.waiting_for_100_continue = False
         cycle.message_event.set()
         if cycle.response_started:
             self.transport.close()
@@ -302,14 +304,19 @@ class Guard(HttpToolsProtocol):
         if method == b"CONNECT":
             self._refuse(MethodError("CONNECT: this server is no proxy"))
             return b""
-        self.parser = httptools.HttpRequestParser(self)
-        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%b: %b" % header for header in self.headers if header[0] not in _UPGRADING]
+        wishes = [wish.strip() for name, value in self.headers if name == b"connection" for wish in value.split(b",")]
+        lines += [b"connection: %b" % wish for wish in wishes if wish.lower() in (b"close", b"keep-alive")]
+        self.parser = httptools.HttpRequestParser(self)
         return b"\r\n".join([*lines, b"", rest])
 
     def _look(self) -> None:
         """End the connection where its time is over."""
         self._watch = self.loop.call_later(_TICK, self._look)
+        if self._is_stuck():
+            self.transport.abort()
+            return
         if self.flow.read_paused:
             # Nothing can come while we do not read: the client has its whole time from then on.
             self._due = self.loop.time() + self._patience()
@@ -320,6 +327,13 @@ class Guard(HttpToolsProtocol):
         elif self._stage != REPLY and not self._broken:
             part = "head" if self._stage == HEAD else "body"
             self._refuse(SlowError(f"the request's {part} took longer than {self._patience():g} s"))
+
+    def _is_stuck(self) -> bool:
+        """Whether the client has read nothing of what waits for it, for as long as a body may take."""
+        before, self._unread = self._unread, self.transport.get_write_buffer_size()
+        if self._unread == 0 or self._unread < before:
+            self._unread_since = self.loop.time()
+        return self.loop.time() - self._unread_since > self._limits.body_seconds
 
     def _patience(self) -> float:
         """How long to wait for what is waited for."""
@@ -333,9 +347,3 @@ class Guard(HttpToolsProtocol):
         return HeadTooLargeError(
             f"the request's head has more than the {self._limits.head} bytes that the server takes"
         )
-
-
-@lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """The first lines of a response."""
-    return STATUS_LINE[status] + "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")

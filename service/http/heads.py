@@ -1,7 +1,6 @@
-"""What the heads of predictions said, remembered: one that comes again, byte by byte, says the same."""
+"""The heads of predictions that came lately: one that differs in nothing but the request's name says the same."""
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -13,10 +12,6 @@ LONGEST = 512
 MOST = 1024
 """How many are remembered at a time."""
 
-_NAME = rb"([A-Za-z0-9_.-]+)"
-_PATH = re.compile(
-    rb"/v1/models/%b(?:/versions/%b)?:predict|/v2/models/%b(?:/versions/%b)?/infer" % (_NAME, _NAME, _NAME, _NAME)
-)
 _END = b"\r\n\r\n"
 _OWN = re.compile(rb"\r\n(?i:(x-request-id)|traceparent): ([!-~]{1,128})(?=\r\n[^ \t])")
 """A line that tells a request from all others, and nothing else of it: a name that no other request has."""
@@ -32,8 +27,6 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     json_length: str | None = None
     """The header of that name, as it came."""
     keep_alive: bool = True
-    own_lines: int = 0
-    """How many of its lines tell this request from all others."""
 
 
 class Found(NamedTuple):
@@ -55,6 +48,7 @@ class Heads:
 
     def find(self, data: bytes) -> Found | None:
         """The head of the one whole request in `data`; None where it is another, or was not there lately."""
+        # Where there is no end, three bytes, which are no head.
         end = data.find(_END, 0, LONGEST) + len(_END)
         raw = data[:end]
         head, request_id = self._known.get(raw), None
@@ -81,18 +75,11 @@ class Heads:
         if not is_plain or not head.keep_alive or not body:
             return
         first, *own = _OWN.split(raw)
-        if len(own) != 3 * head.own_lines:
+        common = b"".join([first, *own[2::3]])
+        # What is left of such lines, where they are not as plain.
+        lowered = common.lower()
+        if b"x-request-id" in lowered or b"traceparent" in lowered:
             return
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[b"".join([first, *own[2::3]])] = head
-
-
-@lru_cache(maxsize=4096)
-def target_of(url: bytes) -> Target | None:
-    """What the URL of a prediction names; None for any other, and for one that would have to be decoded."""
-    found = _PATH.fullmatch(url)
-    if found is None:
-        return None
-    model, version, other_model, other_version = (None if one is None else one.decode() for one in found.groups())
-    return Target("v2", other_model or "", other_version) if model is None else Target("v1", model, version)
+        self._known[common] = head

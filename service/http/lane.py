@@ -9,12 +9,13 @@ from uvicorn.server import ServerState
 
 from service.errors import DrainingError, RequestError
 from service.http.guard import IDLE, REPLY, Guard, Limits
-from service.http.heads import Head, Heads, target_of
+from service.http.heads import LONGEST, Head, Heads
 from service.http.wire import (
     JSON_LENGTH_HEADER,
     REQUEST_ID,
     Response,
     parse_json_length,
+    target_of,
     valid_request_id,
     write,
     write_error,
@@ -26,7 +27,6 @@ T = TypeVar("T")
 
 _ACCEPTS = b"accept-encoding"
 _JSON_LENGTH = JSON_LENGTH_HEADER.encode()
-_TRACE = b"traceparent"
 
 
 class _Silent:
@@ -127,7 +127,8 @@ class Lane(Guard):
         if self._running is not None:
             self._running.abandon()
             self.tasks.discard(self._running)
-        self._running = self._held = None
+        # An exchange knows its connection, which shall not know it any longer: they would wait for the collector.
+        self._running = self._held = self.cycle = None
 
     def resume_writing(self) -> None:
         """Go on with the exchange that was held."""
@@ -199,7 +200,9 @@ class Lane(Guard):
 
     def _begin(self) -> None:
         """Choose the way."""
-        target = target_of(self.url) if self.parser.get_method() == b"POST" else None
+        # What is kept of a URL shall be short.
+        is_short = len(self.url) <= LONGEST
+        target = target_of(self.url) if is_short and self.parser.get_method() == b"POST" else None
         exchange = None if target is None else self._exchange(target)
         if exchange is None:
             super()._begin()
@@ -217,8 +220,9 @@ class Lane(Guard):
         fields = dict(self.headers)
         if len(fields) < len(self.headers):
             # Of a header that comes twice both are meant.
-            for name in fields:
-                fields[name] = b",".join([value for other, value in self.headers if other == name])
+            fields = {}
+            for name, value in self.headers:
+                fields[name] = b"%b,%b" % (fields[name], value) if name in fields else value
         length = int(fields.get(b"content-length", self._small))
         if length >= self._small or b"content-encoding" in fields or b"expect" in fields:
             return None
@@ -229,7 +233,6 @@ class Lane(Guard):
             None if accepts is None else accepts.decode("latin-1"),
             None if json_length is None else json_length.decode("latin-1"),
             self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
-            (request_id is not None) + (_TRACE in fields),
         )
         exchange = Exchange(self, head, None if request_id is None else valid_request_id(request_id), [])
         exchange.more_body = True

@@ -21,8 +21,8 @@ from service.http.wire import (
     write,
     write_error,
 )
-from service.metrics import Metrics
-from service.predict import LARGE, Prediction, Predictor, Protocol, Reply, Target
+from service.metrics import Dialect, Metrics
+from service.predict import LARGE, Prediction, Predictor, Reply, Target
 
 T = TypeVar("T")
 
@@ -33,10 +33,10 @@ class PredictionRoute:
     The rows of a client that goes away while they wait are not computed.
     """
 
-    def __init__(self, predictor: Predictor, metrics: Metrics, protocol: Protocol, max_body: int) -> None:
+    def __init__(self, predictor: Predictor, metrics: Metrics, protocol: Dialect, max_body: int) -> None:
         self._predictor = predictor
         self._metrics = metrics
-        self._protocol: Protocol = protocol
+        self._protocol: Dialect = protocol
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,15 +133,16 @@ async def _read_tensors(request: Request, max_body: int, json_length: int) -> by
 
 async def _parts(request: Request, max_body: int) -> AsyncIterator[bytes]:
     """The parts of a body as they come; raises `TooLargeError` once it is clear that they are too many bytes."""
-    too_large = TooLargeError(f"the body has more than the {max_body} bytes that the server takes")
-    if (_announced(request) or 0) > max_body:
-        raise too_large
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > max_body:
-            raise too_large
-        yield part
+    size, announced = 0, _announced(request) or 0
+    if announced <= max_body:
+        async for part in request.stream():
+            size += len(part)
+            if size > max_body:
+                break
+            yield part
+    if max(size, announced) > max_body:
+        # Made here: held by a name, it and the part that it comes with would wait for the collector.
+        raise TooLargeError(f"the body has more than the {max_body} bytes that the server takes")
 
 
 def _announced(request: Request) -> int | None:

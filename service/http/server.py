@@ -23,7 +23,7 @@ from service.http.tls import context
 WRITTEN_AGAINST = "0.54."
 """The releases of uvicorn whose internals the lane is built on."""
 
-_LINGER = 0.05
+_TICK = 0.05
 """Seconds between two looks at the connections that are closed and not yet ended."""
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Server(uvicorn.Server):
     async def _let_go(self) -> None:
         """Drop each closed connection whose client has received everything: few clients answer the end of TLS."""
         while True:
-            await asyncio.sleep(_LINGER)
+            await asyncio.sleep(_TICK)
             for connection in list(self.server_state.connections):
                 transport = connection.transport
                 if transport.is_closing() and _is_delivered(transport):

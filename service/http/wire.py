@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
+from http import HTTPStatus
 
 import msgspec
 
@@ -17,7 +18,7 @@ from service.errors import (
     TooLargeError,
     UnavailableError,
 )
-from service.predict import Reply
+from service.predict import Reply, Target
 
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
@@ -29,6 +30,10 @@ _JSON: tuple[tuple[str, str], ...] = (("content-type", JSON_TYPE),)
 SMALLEST_COMPRESSED = 1024
 """A reply of fewer bytes goes out as it is, whatever the client accepts: it would hardly shrink."""
 
+_NAME = rb"([A-Za-z0-9_.-]+)"
+_PATH = re.compile(
+    rb"/v1/models/%b(?:/versions/%b)?:predict|/v2/models/%b(?:/versions/%b)?/infer" % (_NAME, _NAME, _NAME, _NAME)
+)
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _GZIP, _ZLIB = 31, 15
@@ -46,6 +51,16 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+@lru_cache(maxsize=4096)
+def target_of(url: bytes) -> Target | None:
+    """What the URL of a prediction names; None for any other, and for one that would have to be decoded."""
+    found = _PATH.fullmatch(url)
+    if found is None:
+        return None
+    model, version, other_model, other_version = (None if one is None else one.decode() for one in found.groups())
+    return Target("v2", other_model or "", other_version) if model is None else Target("v1", model, version)
 
 
 def valid_request_id(header: bytes) -> bytes | None:
@@ -126,6 +141,15 @@ def _inflate(body: bytes, coding: str, window: int, max_body: int) -> Iterator[b
         if not body:
             return
     raise CompressionError(f"behind its {coding} stream the body goes on for {len(body)} bytes")
+
+
+@lru_cache(maxsize=256)
+def head_of(status: int, headers: tuple[tuple[str, str], ...], *, keep_alive: bool) -> bytes:
+    """The first lines of a response on the wire."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers)]
+    if not keep_alive:
+        lines.append("connection: close")
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
 @lru_cache(maxsize=64)

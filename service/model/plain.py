@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from service.errors import ComputeError, ManifestError
 from service.manifest import VARIABLE, ModelManifest
 from service.model.runtime import Runtime, Tensor
-from service.model.trial import first_rows, sample_of
+from service.model.sample import first_rows, sample_of
 
 _WAY_OUT = 'export it free, with dynamic_shapes=({0: "batch"},) of torch.onnx.export'
 # How tf2onnx calls a length of which it knows no name.

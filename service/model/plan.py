@@ -10,7 +10,8 @@ from service.manifest import VARIABLE, ModelManifest
 from service.model.cost import CostCurve
 from service.model.loading import Loaded
 from service.model.runtime import Arrays
-from service.model.trial import Trial, cost_of_whole, first_rows, sample_of, try_batches
+from service.model.sample import first_rows, sample_of
+from service.model.trial import Trial, cost_of_whole, try_batches
 
 DependentRows = Literal["alone", "request", "mixed"]
 """What shares a run in a model of which a batch changes the answers: nothing, the rows of one request, or all rows."""

@@ -25,6 +25,7 @@ from service.errors import (
 from service.manifest import Golden
 from service.metrics import Metrics
 from service.model.runtime import Arrays, Runtime
+from tests import awaited
 from tests.service.conftest import ODD, SAMPLES, damage, golden_of, graph_of, manifest_of, publish, save, write_version
 
 LOOP = asyncio.new_event_loop()
@@ -60,7 +61,7 @@ def ask(model: ServedModel, *requests: Arrays) -> list[Arrays]:
     async def scene() -> list[Arrays]:
         whole = model.manifest.batching == "none"
         futures = [
-            model.batcher.submit(arrays, 1 if whole else len(arrays[0]), model.plan.key(arrays), size=0)
+            awaited.submit(model.batcher, arrays, 1 if whole else len(arrays[0]), model.plan.key(arrays), size=0)
             for arrays in requests
         ]
         answers = [await future for future in futures]
@@ -330,7 +331,7 @@ def test_a_long_row_runs_on_the_thread(tmp_path: Path) -> None:
 
     async def threads_after(length: int) -> int:
         arrays = (np.zeros((1, length), np.int64),)
-        await model.batcher.submit(arrays, 1, model.plan.key(arrays))
+        await awaited.submit(model.batcher, arrays, 1, model.plan.key(arrays))
         return len(set(threading.enumerate()) - before)
 
     async def scene() -> list[int]:
@@ -422,7 +423,7 @@ def test_batches_run_where_the_setting_says(name: str, execution: str, threads: 
 
     async def count() -> int:
         arrays = (np.zeros((64, *model.manifest.inputs[0].row_shape), np.float32),)
-        await model.batcher.submit(arrays, len(arrays[0]), model.plan.key(arrays), size=0)
+        await awaited.submit(model.batcher, arrays, len(arrays[0]), model.plan.key(arrays), size=0)
         own = set(threading.enumerate()) - before
         await model.batcher.close()
         return len(own)
@@ -450,10 +451,10 @@ def test_a_closed_catalog_takes_no_more(tmp_path: Path) -> None:
 
     async def scene() -> None:
         batcher = catalog.find("line").batcher
-        waiting = batcher.submit(rows, 1, "", size=0)
+        waiting = awaited.submit(batcher, rows, 1, "", size=0)
         await catalog.close()
         assert waiting.result()[0].tolist() == [[-0.75]]
         with pytest.raises(DrainingError):
-            batcher.submit(rows, 1, "", size=0)
+            awaited.submit(batcher, rows, 1, "", size=0)
 
     LOOP.run_until_complete(scene())

@@ -13,16 +13,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.metrics import (
     CONTENT_TYPE,
     PHASE_SECONDS,
-    PROTOCOLS,
     ROWS,
     SECONDS,
+    Dialect,
     Histogram,
     Metrics,
     ModelStats,
     Outcome,
     Version,
 )
-from service.predict import Protocol
 
 NAMES = {
     "forwardpass_ready": "gauge",
@@ -92,9 +91,8 @@ def test_answered_and_failed_requests_are_counted_from_zero() -> None:
     metrics = Metrics()
     metrics.model("line", 1)
     assert samples(metrics, "forwardpass_requests", "_total") == {
-        ("line", outcome, protocol, "1"): 0 for outcome in ("ok", "failed") for protocol in PROTOCOLS
+        ("line", outcome, protocol, "1"): 0 for outcome in ("ok", "failed") for protocol in get_args(Dialect)
     }
-    assert set(PROTOCOLS) == set(get_args(Protocol))
 
 
 def test_a_histogram_appears_with_its_first_observation() -> None:
@@ -213,7 +211,7 @@ def test_a_bucket_holds_what_is_at_most_its_bound(values: list[float]) -> None:
 class Counted(NamedTuple):
     """What happened to a version: answers, batches, and values outside the range by feature."""
 
-    answers: list[tuple[str, float, float, float]]
+    answers: list[tuple[Dialect, float, float, float]]
     batches: list[tuple[int, float]]
     outside: dict[str, int]
 
@@ -223,7 +221,7 @@ VERSIONS = st.dictionaries(
     st.tuples(NAME, st.integers(1, 3)),
     st.builds(
         Counted,
-        st.lists(st.tuples(st.sampled_from(PROTOCOLS), *[st.floats(0, 100)] * 3), max_size=5),
+        st.lists(st.tuples(st.sampled_from(get_args(Dialect)), *[st.floats(0, 100)] * 3), max_size=5),
         st.lists(st.tuples(st.integers(1, 5000), st.floats(0, 100)), max_size=5),
         st.dictionaries(NAME, st.integers(1, 2**53), max_size=3),
     ),
@@ -263,7 +261,7 @@ def by_series(sample: tuple[str, dict[str, str], float]) -> tuple[str, list[tupl
 def held_by(version: Version, stats: ModelStats) -> Held:
     """All samples of a version, from its instruments."""
     labels = version._asdict()
-    for protocol in PROTOCOLS:
+    for protocol in get_args(Dialect):
         of_protocol = labels | {"protocol": protocol}
         yield "forwardpass_requests_total", of_protocol | {"outcome": "failed"}, 0
         yield "forwardpass_requests_total", of_protocol | {"outcome": "ok"}, stats.requests[protocol, "ok"]
@@ -296,7 +294,7 @@ def test_any_label_survives_the_page(name: str) -> None:
 
 def test_the_order_of_a_page_is_not_that_of_what_happened() -> None:
     """Two processes that counted the same show the same."""
-    happened = list(itertools.product(("line", "curve"), (1, 2), PROTOCOLS, get_args(Outcome)))
+    happened = list(itertools.product(("line", "curve"), (1, 2), get_args(Dialect), get_args(Outcome)))
     pages = []
     for order in (happened, happened[::-1]):
         metrics = Metrics()

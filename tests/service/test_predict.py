@@ -13,15 +13,15 @@ import pytest
 from service.catalog import Catalog
 from service.config import Settings
 from service.errors import Fault, ForwardpassError, UnavailableError
-from service.metrics import Metrics, ModelStats
-from service.predict import Prediction, Predictor, Protocol, Reply, Target
+from service.metrics import Dialect, Metrics, ModelStats
+from service.predict import Prediction, Predictor, Reply, Target
 from tests.service.conftest import damage, publish
 
 
 class Call(NamedTuple):
     """A request to predict, as a wire has read it."""
 
-    protocol: Protocol
+    protocol: Dialect
     model: str
     version: str | None
     body: bytes

@@ -14,6 +14,7 @@ from service.batching.admission import Cost
 from service.batching.batcher import INLINE_SECONDS, Batcher
 from service.errors import ComputeError, DeadlineError, DrainingError, InternalError, QueueFullError
 from service.metrics import ModelStats
+from tests import awaited
 
 Numbers = list[int]
 Doubling = Batcher[Numbers, Numbers]
@@ -93,7 +94,7 @@ def submit(
 ) -> "asyncio.Future[Numbers]":
     """Queue some numbers, to be computed within so many seconds."""
     deadline = None if within is None else perf_counter() + within
-    return batcher.submit(list(rows), len(rows), key, size=size, deadline=deadline)
+    return awaited.submit(batcher, list(rows), len(rows), key, size=size, deadline=deadline)
 
 
 async def hold(model: Model, batcher: Doubling) -> "asyncio.Future[Numbers]":
@@ -466,7 +467,7 @@ def test_batches_are_counted(*, inline: bool) -> None:
         stats = ModelStats()
         model = Model()
         batcher = model.batcher(stats=stats, inline=inline, max_batch=2, max_queue=9)
-        await batcher.submit([1, 2, 3], 3, "")
+        await awaited.submit(batcher, [1, 2, 3], 3, "")
         await batcher.close()
         assert stats.batch_rows.total == 3
         assert (sum(stats.batch_rows.counts), sum(stats.compute.counts), sum(stats.queue.counts)) == (2, 2, 1)
@@ -677,7 +678,7 @@ def test_deadlines_hold_while_a_batcher_closes(*, inline: bool) -> None:
         batcher = model.batcher(inline=inline, max_batch=1)
         first = submit(batcher, 9) if inline else await hold(model, batcher)
         deadline = perf_counter() + 0.05
-        late, last = batcher.submit([1], 1, "", deadline=deadline), submit(batcher, 2)
+        late, last = awaited.submit(batcher, [1], 1, "", deadline=deadline), submit(batcher, 2)
         closing = asyncio.ensure_future(batcher.close())
         await asyncio.sleep(0)
         # So that the rest of the drain comes right after the deadline.
@@ -856,7 +857,7 @@ def test_nothing_of_a_batch_outlives_it_while_the_thread_waits() -> None:
         batcher = Watching().batcher(inline=False)
         payload, freed = Watchable([1]), [threading.Event(), threading.Event()]
         weakref.finalize(payload, freed[0].set)
-        answer = await batcher.submit(payload, 1, "")
+        answer = await awaited.submit(batcher, payload, 1, "")
         weakref.finalize(answer, freed[1].set)
         assert answer == [2]
         del payload, answer

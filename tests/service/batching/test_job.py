@@ -1,44 +1,25 @@
 """Behaviour of service.batching.job."""
 
-import asyncio
-
 import pytest
 
-from service.batching.job import Answer, AwaitedJob
-from service.errors import ComputeError
+from service.batching.job import Job
 
 
-def awaited(given_up: list[str]) -> AwaitedJob[str, str]:
-    """A job whose end is awaited, and which notes that it was given up."""
-    job: AwaitedJob[str, str] = AwaitedJob("ask", 1, "", 0, None, 0.0)
-    job.answer = Answer(asyncio.get_running_loop(), lambda: given_up.append("given up"))
-    return job
+def test_a_job_comes_whole_and_is_not_over() -> None:
+    """None of its rows has left, and nothing has been computed of it."""
+    job: Job[str, str] = Job("ask", 3, "key", 12, 5.0, 4.0)
+    assert (job.payload, job.rows, job.key, job.size, job.deadline, job.since) == ("ask", 3, "key", 12, 5.0, 4.0)
+    assert (job.taken, job.parts, job.is_over) == (0, None, False)
 
 
-def test_a_settled_job_resolves_its_future() -> None:
-    """With the answer, or with the error that is there in its place."""
-
-    async def scene() -> None:
-        answered, failed = awaited([]), awaited([])
-        answered.settle("answer")
-        failed.settle(ComputeError("it fails"))
-        assert await answered.answer == "answer"
-        with pytest.raises(ComputeError, match="it fails"):
-            await failed.answer
-
-    asyncio.run(scene())
+def test_two_jobs_are_never_the_same() -> None:
+    """Whatever they ask: each has its own place in the queue."""
+    first, second = (Job[str, str]("ask", 1, "", 0, None, 0.0) for _ in range(2))
+    assert first != second
+    assert len({first, second}) == 2
 
 
-def test_a_job_is_given_up_once_by_whoever_cancels_its_future() -> None:
-    """Its place is free at once; when it is settled there is nothing to give up any more."""
-    given_up: list[str] = []
-
-    async def scene() -> None:
-        waiting, settled = awaited(given_up), awaited(given_up)
-        assert waiting.answer.cancel()
-        assert not waiting.answer.cancel()
-        settled.settle("answer")
-        assert not settled.answer.cancel()
-
-    asyncio.run(scene())
-    assert given_up == ["given up"]
+def test_what_becomes_of_it_is_for_whoever_made_it() -> None:
+    """A job alone tells nobody."""
+    with pytest.raises(NotImplementedError):
+        Job[str, str]("ask", 1, "", 0, None, 0.0).settle("answer")

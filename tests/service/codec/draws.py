@@ -1,4 +1,4 @@
-"""Arrays of every datatype for the tests of the codecs to draw, and when two of them are the same."""
+"""Tensors of every datatype and arrays for the tests of the codecs to draw, and when two of those are the same."""
 
 from typing import Any, get_args
 
@@ -7,11 +7,24 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from service.codec.tensors import DTYPES, Array
-from service.manifest import Datatype
+from service.manifest import VARIABLE, Datatype, TensorSpec
 
 DATATYPES: tuple[Datatype, ...] = get_args(Datatype)
 JSON_DATATYPES: tuple[Datatype, ...] = tuple(name for name in DATATYPES if name != "BF16")
 """Those whose elements JSON can write."""
+INTEGERS: tuple[Datatype, ...] = tuple(name for name in DATATYPES if "INT" in name)
+FLOATS: tuple[Datatype, ...] = ("FP16", "FP32", "FP64")
+
+
+def spec_of(datatype: Datatype, *, allow_non_finite: bool = False) -> TensorSpec:
+    """A tensor of a datatype."""
+    return TensorSpec(name="x", datatype=datatype, shape=(VARIABLE,), allow_non_finite=allow_non_finite)
+
+
+def range_of(datatype: Datatype) -> tuple[int, int]:
+    """The smallest and the largest integer of a datatype, from its name."""
+    bits = int(datatype.removeprefix("U").removeprefix("INT"))
+    return (0, 2**bits - 1) if datatype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def elements(datatype: Datatype, *, finite: bool = True) -> st.SearchStrategy[Any]:

@@ -1,5 +1,6 @@
 """Behaviour of service.http.guard."""
 
+import contextlib
 import json
 import logging
 import socket
@@ -237,6 +238,31 @@ def test_a_wish_for_another_protocol_is_passed_over(wish: bytes, talk: Talk) -> 
         assert json.loads(reply(stream)[2]) == {"predictions": [-2.0]}
 
 
+@pytest.mark.parametrize(
+    ("version", "connection"), [(b"1.1", b"Upgrade, close"), (b"1.0", b"Upgrade")], ids=["close", "HTTP/1.0"]
+)
+def test_a_wish_for_another_protocol_keeps_no_connection_that_should_end(
+    version: bytes, connection: bytes, talk: Talk
+) -> None:
+    """What is passed over is the wish alone."""
+    wish = b"Connection: %b\r\nUpgrade: h2c\r\n\r\n" % connection
+    _, headers, _ = reply(talk(PREDICT.replace(b"HTTP/1.1", b"HTTP/%b" % version) + wish + BODY))
+    assert headers.get("connection") == "close"
+
+
+@pytest.mark.parametrize("rows", [10_000, 30_000], ids=["small", "large"])
+def test_a_client_that_reads_nothing_of_its_replies_is_let_go(rows: int, talk: Talk) -> None:
+    """It may take its time with them, but not keep them here for ever. Its own system holds many megabytes of them."""
+    body = json.dumps({"instances": [[1, 2]] * rows}).encode()
+    ask = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        # Over TLS what comes while the connection ends is read, and thrown away.
+        stream, answered = talk(*[ask] * 5000), 0
+        while chunk := stream.read(1 << 20):
+            answered += chunk.count(b"HTTP/1.1 200")
+        assert answered < 5000
+
+
 def test_this_server_is_no_proxy(talk: Talk) -> None:
     """CONNECT asks for a tunnel, which there is none."""
     refusal(talk(b"CONNECT server:443 HTTP/1.1\r\nHost: server:443\r\n\r\n"), 405, "method_not_allowed")
@@ -246,6 +272,16 @@ def test_a_client_may_ask_whether_to_send_the_body(talk: Talk) -> None:
     """It is told to go on before it does."""
     stream = talk(PREDICT + b"Expect: 100-continue\r\n\r\n")
     assert stream.readline() == b"HTTP/1.1 100 Continue\r\n"
+
+
+def test_a_client_that_asks_and_sends_nonsense_is_refused_and_nothing_fails(
+    client: httpx.Client, talk: Talk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not told to go on behind the refusal."""
+    asks = b"POST /v1/models/line:predict HTTP/1.1\r\nExpect: 100-continue\r\n"
+    refusal(talk(asks + CHUNKED + b"zz\r\n"), 400, "malformed_http")
+    assert client.get("/v2/health/live").is_success
+    assert not caplog.records
 
 
 def test_an_old_client_is_answered_once(talk: Talk) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.http.heads import LONGEST, MOST, Head, Heads, target_of
+from service.http.heads import LONGEST, MOST, Head, Heads
 from service.predict import Target
 
 TARGET = Target("v1", "line", None)
@@ -35,8 +35,8 @@ def named(lines: bytes) -> bytes:
 def test_the_name_of_a_request_is_not_a_part_of_what_its_head_says(lines: bytes, request_id: bytes | None) -> None:
     """A head that differs in nothing else is known, whatever the request is called, and its name is given."""
     heads = Heads()
-    heads.keep(named(b"x-request-id: first\r\n"), Head(TARGET, 2, own_lines=1), b"{}")
-    assert heads.find(named(lines)) == (Head(TARGET, 2, own_lines=1), request_id)
+    heads.keep(named(b"x-request-id: first\r\n"), Head(TARGET, 2), b"{}")
+    assert heads.find(named(lines)) == (Head(TARGET, 2), request_id)
     heads.keep(RAW + b"{}", HEAD, b"{}")
     assert heads.find(named(lines)) == (HEAD, request_id)
 
@@ -88,7 +88,13 @@ def test_anything_else_is_for_the_parser(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "head", "body"),
     [
-        pytest.param(RAW + b"{}", Head(TARGET, 2, own_lines=1), b"{}", id="a name that is not plain to see"),
+        pytest.param(named(b"X-Request-Id:7\r\n"), HEAD, b"{}", id="a name that is not plain to see"),
+        pytest.param(
+            named(b"X-Request-Id:7\r\nX-Request-Id: 8\r\n"),
+            Head(TARGET, 2),
+            b"{}",
+            id="two names, of which one is plain to see",
+        ),
         pytest.param(RAW + b"{}", Head(TARGET, 2, keep_alive=False), b"{}", id="the last of its connection"),
         pytest.param(RAW + b"{}\r\n", HEAD, b"{}", id="an empty line behind it"),
         pytest.param(b"\r\n\r\n" + RAW + b"{}", HEAD, b"{}", id="empty lines before it"),
@@ -115,40 +121,3 @@ def test_no_more_than_so_many_are_kept() -> None:
     known = [heads.find(raw) is not None for raw in raws]
     assert known[-1]
     assert sum(known) <= MOST
-
-
-@pytest.mark.parametrize(
-    ("url", "target"),
-    [
-        (b"/v1/models/line:predict", Target("v1", "line", None)),
-        (b"/v1/models/line/versions/3:predict", Target("v1", "line", "3")),
-        (b"/v2/models/line/infer", Target("v2", "line", None)),
-        (b"/v2/models/a.b-c_1/versions/12/infer", Target("v2", "a.b-c_1", "12")),
-        (b"/v1/models/stats:predict", Target("v1", "stats", None)),
-    ],
-)
-def test_the_paths_of_predictions_are_known(url: bytes, target: Target) -> None:
-    """They name the protocol, the model and maybe its version."""
-    assert target_of(url) == target
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        b"/",
-        b"/v1/models/line",
-        b"/v1/models/line:classify",
-        b"/v1/models/line:predict/",
-        b"/v1/models/line:predict?x=1",
-        b"/v1/models/l%69ne:predict",
-        b"/v1/models/a/b:predict",
-        b"/v2/models/line/versions/infer",
-        b"/v2/models//infer",
-        b"/v2/models/line/ready",
-        b"http://server/v2/models/line/infer",
-        "/v2/models/ü/infer".encode(),
-    ],
-)
-def test_all_other_paths_are_the_applications(url: bytes) -> None:
-    """It decodes what has to be decoded, and says what is wrong with the rest."""
-    assert target_of(url) is None

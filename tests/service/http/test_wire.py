@@ -20,8 +20,8 @@ from service.errors import (
     ShapeError,
     TooLargeError,
 )
-from service.http.wire import SMALLEST_COMPRESSED, expand, parse_json_length, write, write_error
-from service.predict import Reply
+from service.http.wire import SMALLEST_COMPRESSED, expand, parse_json_length, target_of, write, write_error
+from service.predict import Reply, Target
 
 LIMIT = 1 << 16
 
@@ -190,3 +190,40 @@ def test_a_refusal_says_when_to_come_again(seconds: float, header: str, millisec
 def test_a_failure_has_no_faults() -> None:
     """What is not the caller's fault points to nothing in the request."""
     assert json.loads(write_error(ComputeError("it fails")).body) == {"error": "it fails", "code": "compute_failed"}
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        (b"/v1/models/line:predict", Target("v1", "line", None)),
+        (b"/v1/models/line/versions/3:predict", Target("v1", "line", "3")),
+        (b"/v2/models/line/infer", Target("v2", "line", None)),
+        (b"/v2/models/a.b-c_1/versions/12/infer", Target("v2", "a.b-c_1", "12")),
+        (b"/v1/models/stats:predict", Target("v1", "stats", None)),
+    ],
+)
+def test_the_paths_of_predictions_are_known(url: bytes, target: Target) -> None:
+    """They name the protocol, the model and maybe its version."""
+    assert target_of(url) == target
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"/",
+        b"/v1/models/line",
+        b"/v1/models/line:classify",
+        b"/v1/models/line:predict/",
+        b"/v1/models/line:predict?x=1",
+        b"/v1/models/l%69ne:predict",
+        b"/v1/models/a/b:predict",
+        b"/v2/models/line/versions/infer",
+        b"/v2/models//infer",
+        b"/v2/models/line/ready",
+        b"http://server/v2/models/line/infer",
+        "/v2/models/ü/infer".encode(),
+    ],
+)
+def test_all_other_paths_are_the_applications(url: bytes) -> None:
+    """It decodes what has to be decoded, and says what is wrong with the rest."""
+    assert target_of(url) is None
