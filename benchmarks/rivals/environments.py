@@ -1,7 +1,6 @@
 """What is installed for a server."""
 
 import os
-import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from benchmarks.rivals.contenders import RIVALS
 
 
 def installed(name: str) -> Footprint:
-    """Its versions and size, with nothing measured yet; ours and the empty application run in this environment."""
-    environment = next((rival.environment for rival in RIVALS if rival.name == name), Path(sys.prefix))
+    """Its versions and size, with nothing measured yet; ours, and the empty application's, are the service's."""
+    environment = next((rival.environment for rival in RIVALS if rival.name == name), Path(".venv"))
     packages = distributions(path=[str(path) for path in environment.glob("lib/python3*/site-packages")])
     named = {"uvicorn"} if name == "empty" else {name, "forwardpass" if name == "ours" else name, "onnxruntime"}
     versions = {package.name: package.version for package in packages if package.name in named}
