@@ -61,14 +61,7 @@ class InputReader:
         if given.datatype != spec.datatype or not self._has_common_shape(shape):
             return None
         if parameters is None:
-            if not isinstance(given.data, msgspec.Raw) or self._packer is None or shape[0] != 1 or blob:
-                return None
-            if len(memoryview(given.data)) > LARGE:
-                return None
-            try:
-                return self._packer.pack(self._flat.decode(given.data))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return None
+            return self._row_of(given.data) if shape[0] == 1 and not blob else None
         size = parameters.binary_data_size
         if (
             size != len(blob)
@@ -78,6 +71,15 @@ class InputReader:
         ):
             return None
         return tensors.from_bytes(spec, blob, shape)
+
+    def _row_of(self, data: msgspec.Raw | msgspec.UnsetType) -> Array | None:
+        """The row in a short flat list; None where it is not there, or is none."""
+        if not isinstance(data, msgspec.Raw) or self._packer is None or len(memoryview(data)) > LARGE:
+            return None
+        try:
+            return self._packer.pack(self._flat.decode(data))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
 
     def read(self, given: Input, blob: memoryview, pointer: str) -> Array:
         """The array of the input that stands at `pointer`, whose raw bytes, if it has any, are `blob`.
