@@ -1,4 +1,4 @@
-"""The command line: `forwardpass serve`, `score`, `inspect` and `train`."""
+"""The command line: `forwardpass serve`, `score`, `inspect`, `key` and `train`."""
 
 import argparse
 import logging
@@ -14,6 +14,8 @@ from typing import NoReturn
 
 from service.config import Settings, load_settings, unknown_variables
 from service.errors import ForwardpassError, SettingsError
+from service.logs import set_up
+from service.open_files import make_room
 
 # Each command imports what it needs when it is called: none waits for another's libraries, and none of them
 # needs the extras of another.
@@ -67,8 +69,17 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="show what a model offers and whether it is sound")
     inspect.add_argument("path", type=Path, nargs="?", help="a folder of models, one model, a version or an ONNX file")
-    _add_settings(inspect, ["models", "max_batch", "dependent_rows"])
+    inspect.add_argument("--runtime", action="store_true", help="show in place of models what a server finds here")
+    _add_settings(inspect, ["models", "max_batch", "dependent_rows", "provider", "threads", "lane", "max_connections"])
     inspect.set_defaults(command=_inspect)
+
+    key = commands.add_parser("key", help="make a key for callers of the server")
+    key.add_argument("name", help="whose key it is: letters, digits, - and _")
+    key.add_argument(
+        "--scope", action="append", required=True, help="what it is for: predict, metrics or admin; may be repeated"
+    )
+    key.add_argument("--file", type=Path, help="add its sum to this file; without, what belongs there is printed")
+    key.set_defaults(command=_key)
 
     commands.add_parser("train", help="train and publish the tutorials' models", add_help=False)
     return parser
@@ -98,9 +109,7 @@ def _serve(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _exit_at_once)
     signal.signal(signal.SIGINT, _exit_at_once)
     settings = _settings(options)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
+    set_up(settings.log_format, settings.log_level, sys.stderr)
     for name in unknown_variables():
         logger.warning("%s is no setting: is it misspelt?", name)
 
@@ -109,6 +118,9 @@ def _serve(options: argparse.Namespace) -> int:
     from service.http.server import Server, configure, listen
 
     app = create_app(settings)
+    more = make_room(settings.max_connections)
+    if more:
+        logger.warning("%d more open files would be needed for %d connections", more, settings.max_connections)
     listener = listen(settings.host, settings.port)
     Server(configure(app)).run(sockets=[listener])
     return SUCCESS
@@ -144,12 +156,30 @@ def _score(options: argparse.Namespace) -> int:
 
 def _inspect(options: argparse.Namespace) -> int:
     _require("onnxruntime", "cpu")
+    settings = _settings(options)
+    if options.runtime:
+        from service.machine import describe
+
+        print(describe(settings))
+        return SUCCESS
     from service.inspection import inspect
 
-    settings = _settings(options)
     findings = inspect(settings.models, max_batch=settings.max_batch, dependent_rows=settings.dependent_rows)
     print("\n\n".join(finding.text for finding in findings))
     return SUCCESS if all(finding.sound for finding in findings) else FAILURE
+
+
+def _key(options: argparse.Namespace) -> int:
+    from service.keys import add_key, make_key
+
+    key = make_key(options.name, options.scope)
+    if options.file is None:
+        print(f"{key.text}\n\nIt is not shown again. What belongs into the file that FORWARDPASS_KEYS names:\n")
+        print(key.lines, end="")
+    else:
+        add_key(options.file, key)
+        print(key.text)
+    return SUCCESS
 
 
 def _train(arguments: Sequence[str]) -> int:

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -13,6 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from service.cpu import usable_cpus
 from service.errors import SettingsError
 
 PREFIX = "FORWARDPASS_"
@@ -27,6 +29,11 @@ _SECRETS = {"tls_key_password"}
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
+def _threads(given: object) -> object:
+    """The number that `auto` stands for."""
+    return usable_cpus().threads if given == "auto" else given
+
+
 class Settings(BaseSettings):
     """What an operator chooses. Each field is the variable `FORWARDPASS_<FIELD>` and the flag `--<field>`."""
 
@@ -37,9 +44,25 @@ class Settings(BaseSettings):
     models: Path = Field(
         Path("models"), description="Folder with the models, `<name>/<version>/` each or ONNX files; or one such file."
     )
-    versions: Literal["latest", "all"] = Field("latest", description="Which versions of a model are served.")
-    provider: Literal["cpu", "cuda"] = Field("cpu", description="What computes: onnxruntime's CPU or CUDA provider.")
-    threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Threads that one run of a model may use.")
+    versions: str = Field(
+        "latest",
+        description="Which versions of a model are served: `latest`, `all`, or those that are named, such as "
+        "`digits:1,binary_classifier:1+2`, and of every other model the latest.",
+    )
+    model_control: Literal["watch", "explicit"] = Field(
+        "watch",
+        description="How versions come and go after the start: as they do on disk, or only when they are loaded and "
+        "unloaded over HTTP.",
+    )
+    provider: Literal["cpu", "cuda", "cuda,cpu"] = Field(
+        "cpu",
+        description="What computes: onnxruntime's CPU or CUDA provider; with `cuda,cpu` the CPU where CUDA cannot.",
+    )
+    threads: Annotated[int, BeforeValidator(_threads), Field(ge=1, le=1024)] = Field(
+        1,
+        description="Threads that one run of a model may use; `auto` for as many as there are whole CPUs to use, by "
+        "affinity and by the container's quota.",
+    )
     execution: Literal["auto", "inline", "thread"] = Field(
         "auto",
         description="Where batches run: on the event loop, on a thread per model, or as measured at start.",
@@ -73,6 +96,9 @@ class Settings(BaseSettings):
     idle_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         75, description="Seconds that a connection may stay open between two requests."
     )
+    max_connections: Annotated[int, Field(ge=1, le=2**20)] = Field(
+        10_000, description="Most connections of clients at a time; one more is refused."
+    )
     tls_certificate: Path | None = Field(
         None,
         description="PEM file with the server's certificate, and those of its issuers behind it; the server then "
@@ -88,6 +114,11 @@ class Settings(BaseSettings):
         None,
         description="PEM file with the issuers of clients' certificates; a client that has none of theirs is refused.",
     )
+    keys: Path | None = Field(
+        None,
+        description="File with the SHA-256 sums of the keys that callers must have, as `forwardpass key` writes it; "
+        "without it no key is asked for.",
+    )
     lane: Literal["on", "off"] = Field(
         "on", description="Whether predictions take the short way, past the application; they are answered alike."
     )
@@ -102,10 +133,18 @@ class Settings(BaseSettings):
         description="Models that refuse feature values outside the range that training saw: names with commas "
         "between them, `all`, or `none`.",
     )
+    drain_delay: Annotated[float, Field(ge=0, le=3600)] = Field(
+        0,
+        description="Seconds after SIGTERM in which the server still takes requests, while it says that it is not "
+        "ready: so long as whoever sends them may need to notice.",
+    )
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
-        30, description="Seconds that requests in flight may take to end after SIGTERM."
+        30, description="Seconds that requests in flight may take to end, once the server takes no more."
     )
     log_level: LogLevel = Field("info", description="Least severity that is logged.")
+    log_format: Literal["eye", "json"] = Field(
+        "eye", description="How a line of the log is written: for the eye, or as a JSON object."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -144,6 +183,11 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
             f"max_queue_bytes ({names_of('max_queue_bytes')}) is {settings.max_queue_bytes}: expected at least "
             f"{least}, {GROWTH} times max_body, for a body may become so much in memory, and would be refused for ever"
         )
+    if settings.model_control == "explicit" and settings.keys is None and not _is_here(settings.host):
+        raise SettingsError(
+            f"model_control ({names_of('model_control')}) is 'explicit', and the server listens on {settings.host}: "
+            f"set keys ({names_of('keys')}), or whoever reaches it may unload its models"
+        )
     return settings
 
 
@@ -156,6 +200,14 @@ def unknown_variables() -> list[str]:
 def names_of(setting: str) -> str:
     """Where an operator sets a setting."""
     return f"variable {PREFIX}{setting.upper()}, flag --{setting.replace('_', '-')}"
+
+
+def _is_here(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _sentence(fault: Mapping[str, Any]) -> str:

@@ -138,6 +138,20 @@ class SlowError(RequestError):
     status = 408
 
 
+class UnauthorizedError(RequestError):
+    """The server asks for a key, and the request has none that is valid."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class ForbiddenError(RequestError):
+    """The request's key is valid, but not for this path."""
+
+    code = "forbidden"
+    status = 403
+
+
 class PathError(RequestError):
     """Nothing answers at this path."""
 
@@ -273,6 +287,12 @@ class QueueFullError(UnavailableError):
     """As many rows wait already as the server lets wait."""
 
     code = "queue_full"
+
+
+class ConnectionsError(UnavailableError):
+    """As many clients are connected as may be; the connection is closed."""
+
+    code = "too_many_connections"
 
 
 class DrainingError(UnavailableError):

@@ -125,6 +125,8 @@ class Metrics:
         self.ready: Callable[[], bool] = lambda: False
         self.unrouted: Counter[str] = Counter()
         """Requests that reached no model, by error code."""
+        self.loads: Counter[tuple[str, str, str]] = Counter()
+        """Attempts to load a version, by its model, its number and how they ended: `ok` or `failed`."""
         self._families = _Families()
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
@@ -160,6 +162,12 @@ class _Families:
             "Prediction requests that reached no model, by error code: there is none, or what was sent is unreadable.",
             ("code",),
         )
+        self._loads = Family(
+            "forwardpass_model_loads_total",
+            "counter",
+            "Attempts to load a version, at start and while running, by outcome: ok or failed.",
+            (*Version._fields, "outcome"),
+        )
         self._numbers = _families_of_numbers()
         self._histograms = _families_of_histograms()
 
@@ -170,6 +178,9 @@ class _Families:
         yield self._unrouted.head
         for code, count in sorted(metrics.unrouted.items()):
             yield self._unrouted.sample(count, code)
+        yield self._loads.head
+        for load, count in sorted(metrics.loads.items()):
+            yield self._loads.sample(count, *load)
         models = sorted(metrics.models.items(), key=itemgetter(0))
         for family, samples in self._numbers:
             yield family.head

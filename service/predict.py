@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from service.batching.job import Job
-from service.catalog import Catalog, RowDialect, ServedModel
+from service.catalog import Catalog
 from service.codec.oip import InferRequest
 from service.codec.tensors import Array, Inputs
 from service.codec.words import Contexts
@@ -22,6 +22,7 @@ from service.errors import (
     UnsupportedError,
 )
 from service.metrics import Dialect, Metrics, Outcome
+from service.served import RowDialect, ServedModel
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     json_length: int | None = None
     """How much of the body is JSON, where raw tensors follow."""
     error: ForwardpassError | None = None
+    seconds: float = 0.0
+    """From the body, which was there, to the error."""
 
 
 class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
@@ -217,10 +220,11 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
             error = InternalError()
         if isinstance(error, RequestError):
             stats.invalid[error.code] += 1
-        stats.failed_seconds += perf_counter() - self._began
+        seconds = perf_counter() - self._began
+        stats.failed_seconds += seconds
         stats.end(self._protocol, _outcome(error))
         # The frames hold the request's body, which is large where it is refused for that.
-        return Reply(error=error.forget())
+        return Reply(error=error.forget(), seconds=seconds)
 
 
 class _Group(Job[tuple[Array, ...], tuple[Array, ...]]):

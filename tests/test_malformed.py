@@ -161,7 +161,8 @@ def test_refusing_the_largest_bodies_again_and_again_keeps_none_of_them(
     before = memory(server, "VmRSS")
     for _ in range(REPEATS):
         check_refusal(server, content, case)
-    assert memory(server, "VmRSS") - before < REPEATS * MAX_BODY / 2
+    # The allocator keeps the room of two or so; all of them would be there if they were kept.
+    assert memory(server, "VmRSS") - before < REPEATS * MAX_BODY * 3 / 4
     check_still_exact(server, client, most_memory)
 
 

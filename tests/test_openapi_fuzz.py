@@ -27,7 +27,7 @@ include-path = "/v1/models/tokens:predict"
 checks.positive_data_acceptance.enabled = false
 
 [[operations]]
-# A server that stays as it was started refuses these always.
+# A server that follows what lies on disk refuses these always.
 include-path-regex = "^/v2/repository/models/[^/]+/(load|unload)$"
 checks.positive_data_acceptance.enabled = false
 """

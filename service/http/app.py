@@ -25,12 +25,16 @@ from service.errors import (
     PathError,
     UnsupportedError,
 )
+from service.http.access import Access, describe
+from service.http.failures import Failures
 from service.http.openapi import document
-from service.http.route import PredictionRoute, read_body
-from service.http.triton import configuration, metadata, statistics, wants_only_ready
+from service.http.route import PREDICTION_PATHS, PredictionRoute, read_body
+from service.http.triton import configuration, metadata, require_no_override, statistics, wants_only_ready
 from service.http.wire import write_error
-from service.metrics import CONTENT_TYPE, Dialect, Metrics
+from service.keys import KeyRing
+from service.metrics import CONTENT_TYPE, Metrics
 from service.predict import Predictor
+from service.watch import watch
 
 NAME = "forwardpass"
 VERSION = version(NAME)
@@ -40,17 +44,20 @@ EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "mo
 def create_app(settings: Settings) -> FastAPI:
     """The application with the models that `settings` select; they are loaded when it starts.
 
-    Raises `SettingsError` where there are no models to serve.
+    Raises `SettingsError` where there are no models to serve, or where the file of keys cannot be used.
     """
-    metrics = Metrics()
+    keys = None if settings.keys is None else KeyRing.load(settings.keys)
+    metrics, failures = Metrics(), Failures()
     catalog = Catalog(settings, metrics)
     predictor = Predictor(catalog, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         catalog.load(asyncio.get_running_loop())
-        yield
+        async with _watching(catalog, settings):
+            yield
         await catalog.close()
+        failures.close()
 
     app = FastAPIOffline(
         title="Forwardpass",
@@ -63,27 +70,27 @@ def create_app(settings: Settings) -> FastAPI:
     )
     # What the server around it needs, to answer predictions by a shorter way.
     app.state.settings, app.state.predictor, app.state.metrics = settings, predictor, metrics
-    for path, protocol in _PREDICTION_PATHS.items():
-        app.router.routes.append(Route(path, PredictionRoute(predictor, metrics, protocol, settings.max_body)))
+    app.state.keys, app.state.failures = keys, failures
+    # And to say that it is about to stop.
+    app.state.catalog = catalog
+    for path, protocol in PREDICTION_PATHS.items():
+        route = PredictionRoute(predictor, metrics, failures, protocol, settings.max_body)
+        app.router.routes.append(Route(path, route))
     _add_server_routes(app, catalog, metrics)
-    _add_repository_routes(app, catalog, settings.max_body)
+    _add_repository_routes(app, catalog, settings)
     _add_model_routes(app, catalog, settings.max_queue)
-    _add_error_handlers(app)
+    _add_error_handlers(app, failures)
 
     def openapi() -> dict[str, Any]:
-        return document(app, [(model.manifest, model.golden) for model in catalog.served], settings.max_queue)
+        content = document(app, [(model.manifest, model.golden) for model in catalog.served], settings.max_queue)
+        return content if keys is None else describe(content)
 
+    if keys is not None:
+        # Behind the next, so that it sees each request as the routes do.
+        app.add_middleware(Access, keys=keys, routes=app.router.routes, metrics=metrics, failures=failures)
     app.add_middleware(HeadAsGet)
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to make the document
     return app
-
-
-_PREDICTION_PATHS: dict[str, Dialect] = {
-    "/v1/models/{model}:predict": "v1",
-    "/v1/models/{model}/versions/{version}:predict": "v1",
-    "/v2/models/{model}/infer": "v2",
-    "/v2/models/{model}/versions/{version}/infer": "v2",
-}
 
 
 class HeadAsGet:
@@ -128,21 +135,50 @@ def _add_server_routes(app: FastAPI, catalog: Catalog, metrics: Metrics) -> None
         return Response(metrics.page(), media_type=CONTENT_TYPE)
 
 
-def _add_repository_routes(app: FastAPI, catalog: Catalog, max_body: int) -> None:
+@asynccontextmanager
+async def _watching(catalog: Catalog, settings: Settings) -> AsyncIterator[None]:
+    """Meanwhile serve what comes where the models lie, unless that is left to requests."""
+    if settings.model_control == "explicit":
+        yield
+        return
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(watch(settings.models, catalog.rescan, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+def _add_repository_routes(app: FastAPI, catalog: Catalog, settings: Settings) -> None:
     @app.post(
         "/v2/repository/index",
         tags=["server"],
         summary="Every model, its state and what keeps it from answering",
     )
     async def index(request: Request) -> list[dict[str, str]]:
-        only_ready = wants_only_ready(await read_body(request, max_body))
+        only_ready = wants_only_ready(await read_body(request, settings.max_body))
         return [entry._asdict() for entry in catalog.index() if entry.state == "READY" or not only_ready]
 
-    @app.post("/v2/repository/models/{name}/load", tags=["server"], summary="Refused: models are loaded at start")
-    @app.post("/v2/repository/models/{name}/unload", tags=["server"], summary="Refused: models stay while it runs")
-    async def control(name: str) -> None:
-        catalog.versions(name)
-        raise UnsupportedError("models are loaded when the server starts and served until it stops")
+    def require_control(name: str) -> None:
+        if settings.model_control != "explicit":
+            catalog.versions(name)
+            raise UnsupportedError(
+                "models are loaded as they come and go on disk; FORWARDPASS_MODEL_CONTROL=explicit lets requests do it"
+            )
+
+    @app.post("/v2/repository/models/{name}/load", tags=["server"], summary="Load a model as it lies on disk now")
+    async def load(name: str, request: Request) -> Response:
+        require_control(name)
+        require_no_override(await read_body(request, settings.max_body))
+        await catalog.load_model(name)
+        return Response()
+
+    @app.post("/v2/repository/models/{name}/unload", tags=["server"], summary="Serve a model no longer")
+    async def unload(name: str) -> Response:
+        require_control(name)
+        await catalog.unload_model(name)
+        return Response()
 
 
 def _add_model_routes(app: FastAPI, catalog: Catalog, max_rows: int) -> None:
@@ -159,7 +195,7 @@ def _add_model_routes(app: FastAPI, catalog: Catalog, max_rows: int) -> None:
         entries = catalog.entries(name)
         return {
             "name": name,
-            "ready": all(entry.state == "READY" for entry in entries),
+            "ready": not catalog.draining and any(entry.state == "READY" for entry in entries),
             "model_version_status": [_version_status(entry) for entry in entries],
         }
 
@@ -175,7 +211,7 @@ def _add_model_routes(app: FastAPI, catalog: Catalog, max_rows: int) -> None:
             catalog.find(name, number)
         except NotReadyError:
             return JSONResponse({"name": name, "ready": False}, 503)
-        return JSONResponse({"name": name, "ready": True})
+        return JSONResponse({"name": name, "ready": not catalog.draining}, 503 if catalog.draining else 200)
 
     @app.get("/v2/models/{name}/versions/{number}/manifest", tags=["models"], summary="The manifest of a version")
     @app.get("/v2/models/{name}/manifest", tags=["models"], summary="The manifest of a model")
@@ -194,20 +230,25 @@ def _add_model_routes(app: FastAPI, catalog: Catalog, max_rows: int) -> None:
         return {"model_stats": [statistics(model.manifest, model.stats)]}
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI, failures: Failures) -> None:
+    def failure(request: Request, error: ForwardpassError) -> Response:
+        failures.tell(error, request.client, method=request.method, path=request.scope["path"])
+        made = write_error(error)
+        return Response(made.body, made.status, dict(made.headers))
+
     @app.exception_handler(ForwardpassError)
-    async def known(_: Request, error: ForwardpassError) -> Response:
-        return _response(error)
+    async def known(request: Request, error: ForwardpassError) -> Response:
+        return failure(request, error)
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, error: HTTPException) -> Response:
         place = f"{request.method} {request.url.path}"
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = (error.headers or {}).get("Allow", "")
-            response = _response(MethodError(f"{place}: this path takes {allowed or 'another method'}"))
+            response = failure(request, MethodError(f"{place}: this path takes {allowed or 'another method'}"))
             response.headers["allow"] = allowed
             return response
-        return _response(PathError(f"{place}: nothing answers here; /docs lists the paths"))
+        return failure(request, PathError(f"{place}: nothing answers here; /docs lists the paths"))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_request: Request, _error: Exception) -> Response:
@@ -215,16 +256,11 @@ def _add_error_handlers(app: FastAPI) -> None:
         return Response()
 
     @app.exception_handler(Exception)
-    async def unknown(_request: Request, _error: Exception) -> Response:
-        return _response(InternalError())
+    async def unknown(request: Request, _error: Exception) -> Response:
+        return failure(request, InternalError())
 
 
 def _version_status(entry: IndexEntry) -> dict[str, Any]:
     ready = entry.state == "READY"
     status = {"error_code": "OK" if ready else "FAILED_PRECONDITION", "error_message": entry.reason}
     return {"version": entry.version, "state": "AVAILABLE" if ready else "END", "status": status}
-
-
-def _response(error: ForwardpassError) -> Response:
-    made = write_error(error)
-    return Response(made.body, made.status, dict(made.headers))

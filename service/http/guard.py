@@ -9,9 +9,20 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.errors import ForwardpassError, HeadTooLargeError, MalformedError, MethodError, SlowError
+from service.errors import (
+    ConnectionsError,
+    ForwardpassError,
+    HeadTooLargeError,
+    MalformedError,
+    MethodError,
+    SlowError,
+)
+from service.http.failures import Failures
 from service.http.wire import REQUEST_ID, Response, head_of, write_error
 from service.predict import LARGE
+
+LAST_REPLY = (b"connection", b"close")
+"""Among the headers of every response: it ends its connection, since the server drains."""
 
 _UPGRADING = {b"upgrade", b"connection", b"http2-settings"}
 _LINGER = 1.0
@@ -21,7 +32,7 @@ _TICK = 0.5
 
 
 class Limits(NamedTuple):
-    """What one connection may cost."""
+    """What one connection may cost, and how many there may be."""
 
     body: int
     """Bytes of a body."""
@@ -33,6 +44,8 @@ class Limits(NamedTuple):
     """From there to the end of its body."""
     idle_seconds: float
     """Between two requests."""
+    connections: int
+    """Of all clients, at a time."""
 
 
 # What a connection waits for; plain numbers, since an enumeration's members cost several times as much to look up.
@@ -61,9 +74,11 @@ class Guard(HttpToolsProtocol):
         _loop: AbstractEventLoop | None = None,
         *,
         limits: Limits,
+        failures: Failures,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
+        self._failures = failures
         self._stage = IDLE
         self._due = 0.0
         """When the connection ends unless what it waits for comes, on the loop's clock."""
@@ -92,10 +107,15 @@ class Guard(HttpToolsProtocol):
     # What the transport calls
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401  # asyncio's or uvloop's
-        """Begin to look at the clock."""
+        """Begin to look at the clock; refuse a connection that is one too many."""
         super().connection_made(transport)
-        self._due = self.loop.time() + self._limits.head_seconds
+        self._unread_since = self.loop.time()
+        self._due = self._unread_since + self._limits.head_seconds
         self._watch = self.loop.call_later(_TICK, self._look)
+        if len(self.connections) > self._limits.connections:
+            # It takes no other's place while it ends.
+            self.connections.discard(self)
+            self._refuse(ConnectionsError(f"{self._limits.connections} clients are connected, which is all that may"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Look no more, and tell whoever is at work that the client has gone."""
@@ -210,6 +230,11 @@ class Guard(HttpToolsProtocol):
             self._rest()
         self.flow.resume_reading()
 
+    def shutdown(self) -> None:
+        """End the connection behind the replies that are due; where a head has begun to come, behind its reply too."""
+        if self._stage != HEAD and not self._lingers:
+            super().shutdown()
+
     # Our own
 
     def _next(self) -> None:
@@ -240,8 +265,12 @@ class Guard(HttpToolsProtocol):
         defaults = self.server_state.default_headers
         if defaults is not self._default_headers:
             # The date among them is another one each second.
-            self._default_headers = defaults
-            self._default_lines = b"".join([b"%b: %b\r\n" % header for header in defaults])
+            self._default_lines = b"".join([b"%b: %b\r\n" % header for header in defaults if header != LAST_REPLY])
+            if LAST_REPLY not in defaults:
+                self._default_headers = defaults
+            elif not self.pipeline:
+                # What waits behind it came before, and is answered too.
+                keep_alive = False
         parts = [head_of(response.status, response.headers, keep_alive=keep_alive), self._default_lines]
         if request_id is not None:
             parts.append(b"%b: %b\r\n" % (REQUEST_ID, request_id))
@@ -271,6 +300,7 @@ class Guard(HttpToolsProtocol):
     def _refuse(self, error: ForwardpassError) -> None:
         """Read no more, tell the client why behind the replies that are due, and end the connection."""
         self._broken = True
+        self._failures.tell(error, self.client)
         cycle, response = self.cycle, write_error(error)
         if cycle is None or cycle.response_complete:
             self._send(response, keep_alive=False)

@@ -41,6 +41,10 @@ class Heads:
 
     It holds only what the parser has read before: nothing is parsed here, so that nothing can be read otherwise. Two
     heads that differ in nothing but the names that clients give to their requests say the same.
+
+    A head with a key is among them only if the key was found good, and is known by that very key; so keys lie in memory
+    a while, as they do with each request anyhow, and never leave it. How long it takes to find a head tells nothing of
+    another's key: bytes are compared only where their whole hashes, of which the seed is secret, are equal.
     """
 
     def __init__(self) -> None:

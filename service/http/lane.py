@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from service.errors import DrainingError, RequestError
+from service.errors import DrainingError, ForwardpassError, RequestError
+from service.http.failures import Failures
 from service.http.guard import IDLE, REPLY, Guard, Limits
 from service.http.heads import LONGEST, Head, Heads
 from service.http.wire import (
@@ -20,6 +21,7 @@ from service.http.wire import (
     write,
     write_error,
 )
+from service.keys import KeyRing
 from service.metrics import Metrics
 from service.predict import LARGE, Prediction, Predictor, Reply, Target
 
@@ -102,14 +104,18 @@ class Lane(Guard):
         _loop: AbstractEventLoop | None = None,
         *,
         limits: Limits,
+        failures: Failures,
         heads: Heads,
         predictor: Predictor,
         metrics: Metrics,
+        keys: KeyRing | None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop, limits=limits)
+        super().__init__(config, server_state, app_state, _loop, limits=limits, failures=failures)
         self._heads = heads
         self._predictor = predictor
         self._metrics = metrics
+        self._keys = keys
+        """Of those who may predict; None where anybody may."""
         self._small = min(LARGE, limits.body + 1)
         """How long a body has to be, not to be answered here."""
         self._running: Exchange | None = None
@@ -181,6 +187,9 @@ class Lane(Guard):
 
     def reply(self, exchange: Exchange, reply: Reply) -> None:
         """Send a prediction's reply; a large one that is to be compressed is so on another thread."""
+        if reply.error is not None:
+            self._fail(exchange, reply.error, reply.seconds)
+            return
         accept = exchange.head.accept_encoding
         if accept is None or len(reply.body) < LARGE:
             self._answer(exchange, write(reply, accept))
@@ -196,7 +205,7 @@ class Lane(Guard):
         """End an exchange for which the server has no more time."""
         exchange.abandon()
         exchange.keep_alive = False
-        self._answer(exchange, write_error(DrainingError("the server stopped before this request was answered")))
+        self._fail(exchange, DrainingError("the server stopped before this request was answered"))
 
     def _begin(self) -> None:
         """Choose the way."""
@@ -223,6 +232,9 @@ class Lane(Guard):
             fields = {}
             for name, value in self.headers:
                 fields[name] = b"%b,%b" % (fields[name], value) if name in fields else value
+        if self._keys is not None and not self._keys.allows(fields.get(b"authorization"), "predict"):
+            # Refused there. So no head is ever remembered here of which the key was not looked at and found good.
+            return None
         length = int(fields.get(b"content-length", self._small))
         if length >= self._small or b"content-encoding" in fields or b"expect" in fields:
             return None
@@ -262,13 +274,18 @@ class Lane(Guard):
                 length = parse_json_length(head.json_length)
             except RequestError as error:
                 self._metrics.unrouted[error.code] += 1
-                self._answer(exchange, write_error(error))
+                self._fail(exchange, error)
                 return
         begun = self._predictor.begin(head.target, body, length, exchange.computed)
         if isinstance(begun, Reply):
             self.reply(exchange, begun)
         else:
             exchange.prediction = begun
+
+    def _fail(self, exchange: Exchange, error: ForwardpassError, seconds: float | None = None) -> None:
+        """Say why a prediction has no answer, to its client and in the log."""
+        self._failures.tell_of(error, exchange.head.target, self.client, exchange.request_id, seconds)
+        self._answer(exchange, write_error(error))
 
     def _answer(self, exchange: Exchange, response: Response) -> None:
         """Send a response in its turn, and go on."""

@@ -10,7 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from service.codec.room import joined, room_for
-from service.errors import DrainingError, RequestError, TooLargeError
+from service.errors import DrainingError, ForwardpassError, RequestError, TooLargeError
+from service.http.failures import Failures
 from service.http.wire import (
     JSON_LENGTH_HEADER,
     REQUEST_ID,
@@ -26,6 +27,13 @@ from service.predict import LARGE, Prediction, Predictor, Reply, Target
 
 T = TypeVar("T")
 
+PREDICTION_PATHS: dict[str, Dialect] = {
+    "/v1/models/{model}:predict": "v1",
+    "/v1/models/{model}/versions/{version}:predict": "v1",
+    "/v2/models/{model}/infer": "v2",
+    "/v2/models/{model}/versions/{version}/infer": "v2",
+}
+
 
 class PredictionRoute:
     """Answers the requests to one path, which names the model and maybe the version.
@@ -33,9 +41,12 @@ class PredictionRoute:
     The rows of a client that goes away while they wait are not computed.
     """
 
-    def __init__(self, predictor: Predictor, metrics: Metrics, protocol: Dialect, max_body: int) -> None:
+    def __init__(
+        self, predictor: Predictor, metrics: Metrics, failures: Failures, protocol: Dialect, max_body: int
+    ) -> None:
         self._predictor = predictor
         self._metrics = metrics
+        self._failures = failures
         self._protocol: Dialect = protocol
         self._max_body = max_body
 
@@ -51,13 +62,11 @@ class PredictionRoute:
             return
         except RequestError as error:
             self._metrics.unrouted[error.code] += 1
-            response = write_error(error)
+            response = self._failure(request, error)
         except asyncio.CancelledError:
             # uvicorn's way to say that the time for requests in flight is over.
-            response = write_error(DrainingError("the server stopped before this request was answered"))
-        given = _header(request, REQUEST_ID.decode())
-        request_id = None if given is None else valid_request_id(given.encode("latin-1"))
-        await _send(response, request_id, send)
+            response = self._failure(request, DrainingError("the server stopped before this request was answered"))
+        await respond(request, response, send)
 
     async def _answer(self, request: Request, receive: Receive) -> Response:
         """The response to a request whose client waits for it; raises `ClientDisconnect` where it does not.
@@ -72,11 +81,20 @@ class PredictionRoute:
             body = await read_body(request, self._max_body)
         if coding := _header(request, "content-encoding"):
             body = await self._aside(len(body), expand, body, coding, self._max_body)
-        path = request.path_params
         settled = asyncio.Event()
-        begun = self._predictor.open(Target(self._protocol, path["model"], path.get("version")), settled.set)
+        begun = self._predictor.open(self._target(request), settled.set)
         reply = begun if isinstance(begun, Reply) else await self._predict(begun, body, json_length, settled, receive)
+        if reply.error is not None:
+            return self._failure(request, reply.error, reply.seconds)
         return await self._aside(len(reply.body), write, reply, _header(request, "accept-encoding"))
+
+    def _failure(self, request: Request, error: ForwardpassError, seconds: float | None = None) -> Response:
+        """The response that says why a prediction has no answer; the log says it too."""
+        self._failures.tell_of(error, self._target(request), request.client, name_of(request), seconds)
+        return write_error(error)
+
+    def _target(self, request: Request) -> Target:
+        return Target(self._protocol, request.path_params["model"], request.path_params.get("version"))
 
     async def _predict(
         self, prediction: Prediction, body: bytes, json_length: int | None, settled: asyncio.Event, receive: Receive
@@ -105,6 +123,12 @@ def _header(request: Request, name: str) -> str | None:
     """A header; of one that comes several times all are meant."""
     values = request.headers.getlist(name)
     return ",".join(values) if values else None
+
+
+def name_of(request: Request) -> bytes | None:
+    """The name that its client gave a request; None where it gave none that can be given back."""
+    given = _header(request, REQUEST_ID.decode())
+    return None if given is None else valid_request_id(given.encode("latin-1"))
 
 
 async def read_body(request: Request, max_body: int) -> bytes:
@@ -168,7 +192,9 @@ async def _wait(settled: asyncio.Event, receive: Receive) -> None:
         raise ClientDisconnect
 
 
-async def _send(response: Response, request_id: bytes | None, send: Send) -> None:
+async def respond(request: Request, response: Response, send: Send) -> None:
+    """Send the response to a request, with the name that its client gave it."""
+    request_id = name_of(request)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     if request_id is not None:
         headers.append((REQUEST_ID, request_id))

@@ -4,33 +4,50 @@ import asyncio
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sys
 import termios
+from contextlib import suppress
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
+from service import greeting
 from service.config import Settings
+from service.cpu import usable_cpus
 from service.errors import SettingsError
-from service.http.guard import Guard, Limits
+from service.http.guard import LAST_REPLY, Guard, Limits
 from service.http.heads import Heads
 from service.http.lane import Lane
 from service.http.tls import context
+from service.logs import beside
 
 WRITTEN_AGAINST = "0.54."
 """The releases of uvicorn whose internals the lane is built on."""
 
 _TICK = 0.05
-"""Seconds between two looks at the connections that are closed and not yet ended."""
+"""Seconds between two looks at the connections that are not yet ended."""
+_LAST = 1.0
+"""Seconds for what is left to do when there is no more time: to say so, and to end what is computed."""
 
 logger = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """A server that says where it listens, and waits for no client of TLS that has all that it asked for."""
+    """A server that says where it listens, and ends in order.
+
+    At the first signal it is ready no longer and goes on serving for the drain delay, each reply being the last of its
+    connection; then it listens no more, and finishes what is in flight. A second signal hurries.
+    """
+
+    _loop: asyncio.AbstractEventLoop | None = None
+    """Where it runs, from the moment it listens."""
+    _until = 0.0
+    """When the wait for what is in flight is over, on the loop's clock."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load the models, listen, and say so."""
@@ -40,44 +57,138 @@ class Server(uvicorn.Server):
             self.servers += [await self._listen_with_tls(one) for one in sockets or []]
         else:
             await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         for one in sockets or []:
             host, port = one.getsockname()[:2]
             place = f"[{host}]" if ":" in host else host
             scheme = "https" if self.config.is_ssl else "http"
-            logger.info("listening on %s://%s:%d, documentation at /docs", scheme, place, port)
+            self._greet(f"{scheme}://{place}:{port}")
+
+    def _greet(self, address: str) -> None:
+        models: dict[str, list[str]] = {}
+        for entry in self.config.loaded_app.state.catalog.index():
+            models.setdefault(entry.name, []).extend([entry.version] if entry.state == "READY" else [])
+        known = (self._settings, models, usable_cpus())
+        content = {"address": address, **greeting.fields(*known)}
+        logger.info("listening on %s, documentation at /docs", address, extra=beside(content, greeting.table(*known)))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal; the loop acts on it. The first is raised again at the end, and decides the exit status."""
+        if not self._captured_signals:
+            self._captured_signals.append(sig)
+        del frame
+        if self._loop is None:
+            # Nothing is in flight yet.
+            self.should_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self._stop, signal.Signals(sig).name)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End in order."""
-        if not self.config.is_ssl:
-            await super().shutdown(sockets)
+        """Listen no more, finish what is in flight as long as there is time, refuse the rest, and end."""
+        loop = asyncio.get_running_loop()
+        self._drain()
+        for server in self.servers:
+            server.close()
+        for one in sockets or []:
+            one.close()
+        # What has come by now is read before its connection could be closed as an idle one.
+        await asyncio.sleep(_TICK)
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        seconds = 0 if self.force_exit else self._settings.drain_seconds
+        self._until = loop.time() + seconds
+        logger.info("no longer listening; %d requests in flight may take %d s more", self._in_flight, seconds)
+        await self._finish()
+        await self._give_up()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.lifespan.shutdown(), max(_LAST, self._until - loop.time()))
+        logger.info("ended")
+
+    @property
+    def _settings(self) -> Settings:
+        settings: Settings = self.config.loaded_app.state.settings
+        return settings
+
+    @property
+    def _in_flight(self) -> int:
+        """How many connections wait for a reply."""
+        connections: set[Any] = self.server_state.connections
+        cycles = [connection.cycle for connection in connections]
+        return sum(cycle is not None and not cycle.response_complete for cycle in cycles)
+
+    def _stop(self, name: str) -> None:
+        """Begin to end, or hurry."""
+        if self.config.loaded_app.state.catalog.draining:
+            logger.info("%s again: waiting for nothing more", name)
+            self.should_exit = self.force_exit = True
+            self._until = 0.0
             return
-        letting_go = asyncio.ensure_future(self._let_go())
-        try:
-            await super().shutdown(sockets)
-        finally:
-            letting_go.cancel()
+        self._drain()
+        flying, delay = self._in_flight, self._settings.drain_delay
+        logger.info("%s: draining, with %d requests in flight; new ones are taken for %g s more", name, flying, delay)
+        asyncio.get_running_loop().call_later(delay, self._leave)
+
+    def _leave(self) -> None:
+        self.should_exit = True
+
+    def _drain(self) -> None:
+        """Be ready no longer, and let each reply be the last of its connection; again, it does nothing."""
+        app, state = self.config.loaded_app, self.server_state
+        if app.state.catalog.draining:
+            return
+        app.state.catalog.draining = True
+        self.config.encoded_headers = [*self.config.encoded_headers, LAST_REPLY]
+        state.default_headers = [*state.default_headers, LAST_REPLY]
+        connections: set[Any] = state.connections
+        for connection in connections:
+            # What has begun took its headers before.
+            if connection.cycle is not None:
+                connection.cycle.keep_alive = False
+
+    async def _finish(self) -> None:
+        """Wait until every connection has ended, while there is time.
+
+        Each one of TLS that is closed is dropped once its client has received everything: few answer the end of TLS.
+        """
+        loop, state = asyncio.get_running_loop(), self.server_state
+        while (state.connections or state.tasks) and loop.time() < self._until:
+            await asyncio.sleep(_TICK)
+            for connection in list(state.connections) if self.config.is_ssl else ():
+                transport = connection.transport
+                if transport.is_closing() and _is_delivered(transport):
+                    transport.abort()
+
+    async def _give_up(self) -> None:
+        """Refuse what there is no more time for, and cut off who does not read."""
+        state = self.server_state
+        left = list(state.connections)
+        if not left and not state.tasks:
+            return
+        for connection in left:
+            if connection.transport.get_write_buffer_size():
+                # Nothing else can be said to this client any more.
+                connection.transport.abort()
+        await asyncio.sleep(_TICK)
+        refused = list(state.tasks)
+        for task in refused:
+            task.cancel(msg="there is no more time")
+        logger.warning("no more time for %d connections; %d requests are refused", len(left), len(refused))
+        self._until = asyncio.get_running_loop().time() + _LAST
+        await self._finish()
+        for connection in list(state.connections):
+            connection.transport.abort()
 
     async def _listen_with_tls(self, listener: socket.socket) -> asyncio.Server:
-        settings: Settings = self.config.loaded_app.state.settings
         make: Any = self.config.http_protocol_class
         protocol = partial(make, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
         return await asyncio.get_running_loop().create_server(
             protocol,
             sock=listener,
             ssl=self.config.ssl,
-            ssl_handshake_timeout=settings.head_seconds,
-            ssl_shutdown_timeout=settings.body_seconds,
+            ssl_handshake_timeout=self._settings.head_seconds,
+            ssl_shutdown_timeout=self._settings.body_seconds,
             backlog=self.config.backlog,
         )
-
-    async def _let_go(self) -> None:
-        """Drop each closed connection whose client has received everything: few clients answer the end of TLS."""
-        while True:
-            await asyncio.sleep(_TICK)
-            for connection in list(self.server_state.connections):
-                transport = connection.transport
-                if transport.is_closing() and _is_delivered(transport):
-                    transport.abort()
 
 
 def _is_delivered(transport: asyncio.Transport) -> bool:
@@ -101,7 +212,6 @@ def configure(app: FastAPI) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
-        timeout_graceful_shutdown=settings.drain_seconds,
     )
 
 
@@ -117,8 +227,13 @@ def listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
+def lane_works() -> bool:
+    """Whether the uvicorn that is installed is one that the guards and the lane are built on."""
+    return uvicorn.__version__.startswith(WRITTEN_AGAINST)
+
+
 def _protocol(app: FastAPI, settings: Settings) -> type[Guard] | str:
-    if not uvicorn.__version__.startswith(WRITTEN_AGAINST):
+    if not lane_works():
         logger.warning(
             "uvicorn is %s, and ours is written against %sx: it serves unguarded, and predictions take the long way",
             uvicorn.__version__,
@@ -131,9 +246,11 @@ def _protocol(app: FastAPI, settings: Settings) -> type[Guard] | str:
         head_seconds=settings.head_seconds,
         body_seconds=settings.body_seconds,
         idle_seconds=settings.idle_seconds,
+        connections=settings.max_connections,
     )
+    state = app.state
     # uvicorn calls what it takes for a class.
     if settings.lane == "off":
-        return partial(Guard, limits=limits)  # type: ignore[return-value]  # as it says
-    predictor, metrics = app.state.predictor, app.state.metrics
-    return partial(Lane, limits=limits, heads=Heads(), predictor=predictor, metrics=metrics)  # type: ignore[return-value]  # the same
+        return partial(Guard, limits=limits, failures=state.failures)  # type: ignore[return-value]  # as it says
+    lane = partial(Lane, predictor=state.predictor, metrics=state.metrics, keys=state.keys)
+    return partial(lane, limits=limits, failures=state.failures, heads=Heads())  # type: ignore[return-value]  # the same

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from service.codec.body import read
+from service.errors import UnsupportedError
 from service.manifest import ONNX_FILE, Datatype, ModelManifest, TensorSpec
 from service.metrics import Histogram, ModelStats
 
@@ -21,6 +22,11 @@ class _IndexRequest(msgspec.Struct):
     ready: bool = False
 
 
+class _LoadRequest(msgspec.Struct):
+    parameters: dict[str, msgspec.Raw] | None = None
+
+
+_LOAD_REQUESTS = msgspec.json.Decoder(_LoadRequest)
 _INDEX_REQUESTS = msgspec.json.Decoder(_IndexRequest)
 
 
@@ -30,6 +36,18 @@ def wants_only_ready(body: bytes) -> bool:
     Raises `JsonError` or `StructureError` for a body that is no such request.
     """
     return bool(body) and read(_INDEX_REQUESTS, body).ready
+
+
+def require_no_override(body: bytes) -> None:
+    """Raise `UnsupportedError` where a request to load a model brings files or a configuration of its own.
+
+    Raises `JsonError` or `StructureError` for a body, which may be empty, that is no such request.
+    """
+    parameters = read(_LOAD_REQUESTS, body).parameters if body else None
+    if parameters:
+        raise UnsupportedError(
+            f"a model is loaded as it lies on disk: {', '.join(map(repr, list(parameters)[:3]))} cannot replace that"
+        )
 
 
 def metadata(manifest: ModelManifest, versions: list[str]) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from service.errors import (
     BinaryError,
     CompressionError,
     EncodingError,
+    ForbiddenError,
     ForwardpassError,
     TooLargeError,
+    UnauthorizedError,
     UnavailableError,
 )
 from service.predict import Reply, Target
@@ -26,6 +28,12 @@ JSON_LENGTH_HEADER = "inference-header-content-length"
 REQUEST_ID = b"x-request-id"
 
 _JSON: tuple[tuple[str, str], ...] = (("content-type", JSON_TYPE),)
+
+_CHALLENGES: dict[type[ForwardpassError], str] = {
+    UnauthorizedError: 'Bearer realm="forwardpass"',
+    ForbiddenError: 'Bearer realm="forwardpass", error="insufficient_scope"',
+}
+"""What a refusal for want of a key asks for (RFC 6750, 3)."""
 
 SMALLEST_COMPRESSED = 1024
 """A reply of fewer bytes goes out as it is, whatever the client accepts: it would hardly shrink."""
@@ -95,9 +103,7 @@ def expand(body: bytes, content_encoding: str, max_body: int) -> bytes:
 
 
 def write(reply: Reply, accept_encoding: str | None) -> Response:
-    """The response to a request that accepts these encodings (its header, None where there was none)."""
-    if reply.error is not None:
-        return write_error(reply.error)
+    """The response with the answer to a request that accepts these encodings (its header, None where it had none)."""
     body = reply.body
     headers = _JSON
     if reply.json_length is not None:
@@ -117,6 +123,8 @@ def write_error(error: ForwardpassError) -> Response:
     if isinstance(error, UnavailableError):
         content["retry_after_ms"] = math.ceil(error.retry_after * 1000)
         headers = (*headers, ("retry-after", str(max(1, math.ceil(error.retry_after)))))
+    elif (challenge := _CHALLENGES.get(type(error))) is not None:
+        headers = (*headers, ("www-authenticate", challenge))
     return Response(error.status, headers, msgspec.json.encode(content))
 
 

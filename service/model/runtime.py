@@ -1,6 +1,7 @@
 """An onnxruntime session: the only place that knows onnxruntime."""
 
 import ctypes
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ Arrays = tuple[Array, ...]
 
 Part = tuple[Arrays, int, int]
 """Arrays, the first of their rows that is meant, and the one after the last."""
+
+logger = logging.getLogger(__name__)
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -144,9 +147,15 @@ def join(parts: Sequence[Arrays]) -> Arrays:
         raise ComputeError(f"the outputs of one request's batches do not fit together: {error}") from None
 
 
+def provider_names() -> list[str]:
+    """The providers that this installation of onnxruntime has, by the names that settings have for them."""
+    available = ort.get_available_providers()
+    return [name for name, own in _PROVIDERS.items() if own in available]
+
+
 def require_provider(provider: str) -> None:
-    """Raise `SettingsError` where this installation of onnxruntime lacks the provider."""
-    if _PROVIDERS[provider] not in ort.get_available_providers():
+    """Raise `SettingsError` where this installation of onnxruntime lacks the provider, or both of `cuda,cpu`."""
+    if not set(provider.split(",")) & set(provider_names()):
         raise SettingsError(
             f"provider is {provider!r}, but the installed onnxruntime has no {_PROVIDERS[provider]}: "
             f"install forwardpass[{provider}] in place of the other wheel"
@@ -154,6 +163,18 @@ def require_provider(provider: str) -> None:
 
 
 def _open_session(graph: bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
+    """A session of the provider; of `cuda,cpu` the first that can be, which the log says where it is the second."""
+    first, _, second = provider.partition(",")
+    if not second:
+        return _start_session(graph, where, first, threads)
+    try:
+        return _start_session(graph, where, first, threads)
+    except (SettingsError, GraphError) as error:
+        logger.warning("%s: computed by %s: %s", where, second, error.message)
+        return _start_session(graph, where, second, threads)
+
+
+def _start_session(graph: bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
     require_provider(provider)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

@@ -4,14 +4,15 @@ import asyncio
 import dataclasses
 import json
 import logging
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.catalog import Catalog, ServedModel
+from service.catalog import Catalog
 from service.codec.tensors import Array
 from service.config import Settings
 from service.errors import (
@@ -25,10 +26,14 @@ from service.errors import (
 from service.manifest import Golden
 from service.metrics import Metrics
 from service.model.runtime import Arrays, Runtime
+from service.served import ServedModel
 from tests import awaited
 from tests.service.conftest import ODD, SAMPLES, damage, golden_of, graph_of, manifest_of, publish, save, write_version
 
 LOOP = asyncio.new_event_loop()
+
+ROW: Arrays = (np.ones((1, 2), np.float32),)
+"""A row for the sample `line`, which answers -0.75."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -458,3 +463,224 @@ def test_a_closed_catalog_takes_no_more(tmp_path: Path) -> None:
             awaited.submit(batcher, rows, 1, "", size=0)
 
     LOOP.run_until_complete(scene())
+
+
+def changing(root: Path, scene: Callable[[Catalog], Awaitable[None]], **options: object) -> Catalog:
+    """A catalog of which something is changed on the loop, and which is closed after that."""
+    catalog = loaded(root, **options)
+
+    async def whole() -> None:
+        try:
+            await scene(catalog)
+        finally:
+            await catalog.close()
+
+    LOOP.run_until_complete(whole())
+    return catalog
+
+
+def test_named_versions_are_served(tmp_path: Path) -> None:
+    """Of the model that is named these, of others the latest; a name or a version of none is told at start."""
+    for version in (1, 2, 10):
+        publish(tmp_path, "line", version)
+    publish(tmp_path, "vote", 3)
+    catalog = loaded(tmp_path, versions="line:1+2")
+    assert [entry[:3] for entry in catalog.index()] == [
+        ("line", "1", "READY"),
+        ("line", "2", "READY"),
+        ("vote", "3", "READY"),
+    ]
+    assert catalog.find("line").manifest.version == 2
+    for setting, said in (
+        ("lime:1", "'lime', which is no model"),
+        ("line:3", "line version 3"),
+        ("x", "expected latest"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            Catalog(Settings(models=tmp_path, versions=setting), Metrics())
+
+
+def test_a_new_version_takes_the_place_of_the_latest(tmp_path: Path) -> None:
+    """The one before ends when nobody knows it any more, and until then answers what it is asked."""
+    publish(tmp_path, "line")
+
+    async def scene(catalog: Catalog) -> None:
+        before = catalog.find("line")
+        waiting = awaited.submit(before.batcher, ROW, 1, before.plan.key(ROW), size=0)
+        publish(tmp_path, "line", 2)
+        await catalog.rescan()
+        assert catalog.find("line").manifest.version == 2
+        assert catalog.versions("line") == ["2"]
+        # A request that was being read is queued only now.
+        late = awaited.submit(before.batcher, ROW, 1, before.plan.key(ROW), size=0)
+        assert [(await one)[0].tolist() for one in (waiting, late)] == [[[-0.75]]] * 2
+        batcher = before.batcher
+        del before
+        # The end of what nobody knows is a turn of the loop away.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with pytest.raises(DrainingError):
+            awaited.submit(batcher, ROW, 1, "", size=0)
+
+    changing(tmp_path, scene)
+
+
+def test_all_versions_come_and_go(tmp_path: Path) -> None:
+    """Each by itself, where all are served; the latest is always the last of those that answer."""
+    publish(tmp_path, "line", 2)
+
+    async def scene(catalog: Catalog) -> None:
+        for version in (1, 10):
+            publish(tmp_path, "line", version)
+        await catalog.rescan()
+        assert catalog.versions("line") == ["1", "2", "10"]
+        assert catalog.find("line").manifest.version == 10
+        shutil.rmtree(tmp_path / "line" / "10")
+        await catalog.rescan()
+        assert catalog.versions("line") == ["1", "2"]
+        assert catalog.find("line").manifest.version == 2
+        damage(publish(tmp_path, "line", 11))
+        await catalog.rescan()
+        assert catalog.find("line").manifest.version == 2
+        assert [entry.state for entry in catalog.index()] == ["READY", "READY", "UNAVAILABLE"]
+
+    changing(tmp_path, scene, versions="all")
+
+
+def test_what_lies_there_unchanged_is_not_loaded_again(tmp_path: Path) -> None:
+    """Nor is what could not be served, until anything of it is another."""
+    publish(tmp_path, "line")
+    damage(publish(tmp_path, "vote"))
+    metrics = Metrics()
+    catalog = Catalog(Settings(models=tmp_path), metrics)
+    catalog.load(LOOP)
+
+    async def scene() -> None:
+        model = catalog.find("line")
+        await catalog.rescan()
+        await catalog.rescan()
+        assert catalog.find("line") is model
+        assert metrics.loads == {("line", "1", "ok"): 1, ("vote", "1", "failed"): 1}
+        ready = [catalog.ready]
+        (tmp_path / "vote" / "1" / "model.onnx").write_bytes(graph_of(SAMPLES["vote"]))
+        await catalog.rescan()
+        assert metrics.loads == {("line", "1", "ok"): 1, ("vote", "1", "failed"): 1, ("vote", "1", "ok"): 1}
+        assert [*ready, catalog.ready] == [False, True]
+        await catalog.close()
+
+    LOOP.run_until_complete(scene())
+
+
+def test_a_version_that_is_exchanged_is_served_anew(tmp_path: Path) -> None:
+    """Its manifest says that it is another one; where that cannot be served, the one before goes on and says so."""
+    publish(tmp_path / "models", "line")
+    rows = dataclasses.replace(SAMPLES["line"], rows={"point": [[1.0, 2.0]]})
+    golden = golden_of("line")
+    other = Golden(inputs=dict(rows.rows), outputs={"value": golden.outputs["value"][:1]})
+    files = {"model.onnx": graph_of(rows), "golden.json": other.render()}
+
+    async def scene(catalog: Catalog) -> None:
+        before = catalog.find("line")
+        shutil.rmtree(tmp_path / "models" / "line" / "1")
+        damage(write_version(tmp_path / "models", manifest_of("line", rows), files))
+        await catalog.rescan()
+        assert catalog.find("line") is before
+        (entry,) = catalog.index()
+        assert entry.state == "READY"
+        assert entry.reason.startswith("it is served as it was, for what lies there now cannot be: ")
+        shutil.rmtree(tmp_path / "models" / "line" / "1")
+        write_version(tmp_path / "models", manifest_of("line", rows), files)
+        await catalog.rescan()
+        assert catalog.find("line") is not before
+        assert catalog.find("line").stats is before.stats
+        assert catalog.index() == [("line", "1", "READY", "")]
+        del before
+
+    changing(tmp_path / "models", scene)
+
+
+def test_a_model_goes_with_its_folder_and_all_stay_where_all_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder that is empty, or not there, is more likely a disk that failed; it is said once."""
+    publish(tmp_path / "models", "line")
+    publish(tmp_path / "models", "vote")
+
+    async def scene(catalog: Catalog) -> None:
+        shutil.rmtree(tmp_path / "models" / "vote")
+        await catalog.rescan()
+        assert catalog.names == ["line"]
+        with pytest.raises(UnknownModelError):
+            catalog.find("vote")
+        shutil.rmtree(tmp_path / "models" / "line")
+        await catalog.rescan()
+        await catalog.rescan()
+        shutil.rmtree(tmp_path / "models")
+        await catalog.rescan()
+        assert catalog.find("line").manifest.version == 1
+        assert catalog.ready
+        publish(tmp_path / "models", "line", 2)
+        await catalog.rescan()
+        assert catalog.find("line").manifest.version == 2
+
+    changing(tmp_path / "models", scene)
+    assert len([message for message in caplog.messages if "goes on as it is" in message]) == 2
+
+
+def test_the_latest_is_awaited_until_one_answers(tmp_path: Path) -> None:
+    """A server that was not ready becomes so by whatever version answers first."""
+    damage(publish(tmp_path, "line"))
+
+    async def scene(catalog: Catalog) -> None:
+        damage(publish(tmp_path, "line", 2))
+        await catalog.rescan()
+        ready = [catalog.ready]
+        with pytest.raises(NotReadyError, match="line version 2 is not served"):
+            catalog.find("line")
+        publish(tmp_path, "line", 3)
+        await catalog.rescan()
+        ready.append(catalog.ready)
+        damage(publish(tmp_path, "line", 4))
+        await catalog.rescan()
+        assert [*ready, catalog.ready] == [False, True, True]
+        assert catalog.find("line").manifest.version == 3
+
+    changing(tmp_path, scene)
+
+
+def test_a_model_is_unloaded_and_loaded_when_asked(tmp_path: Path) -> None:
+    """As it lies there then; what was refused is tried again; what is there not is unknown."""
+    publish(tmp_path, "line")
+    damage(publish(tmp_path, "vote"))
+
+    async def scene(catalog: Catalog) -> None:
+        publish(tmp_path, "line", 2)
+        await catalog.unload_model("line")
+        await catalog.unload_model("vote")
+        assert catalog.ready
+        with pytest.raises(NotReadyError, match="line version 1 is not served: it was unloaded"):
+            catalog.find("line")
+        assert [(entry.version, entry.state) for entry in catalog.entries("line")] == [("1", "UNAVAILABLE")]
+        await catalog.load_model("line")
+        assert catalog.find("line").manifest.version == 2
+        with pytest.raises(NotReadyError, match=r"vote version 1 is not loaded: .*model.onnx: it has"):
+            await catalog.load_model("vote")
+        for change in (catalog.load_model, catalog.unload_model):
+            with pytest.raises(UnknownModelError):
+                await change("lime")
+        shutil.rmtree(tmp_path)
+        with pytest.raises(NotReadyError, match=r"line is not loaded: .*there is no such file or folder"):
+            await catalog.load_model("line")
+        assert catalog.find("line").manifest.version == 2
+
+    changing(tmp_path, scene, model_control="explicit")
+
+
+def test_a_server_about_to_stop_is_not_ready(tmp_path: Path) -> None:
+    """Though its models answer."""
+    publish(tmp_path, "line")
+    catalog = loaded(tmp_path)
+    ready = [catalog.ready]
+    catalog.draining = True
+    assert [*ready, catalog.ready] == [True, False]
+    assert catalog.find("line")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.config import Settings, load_settings, unknown_variables
+from service.cpu import usable_cpus
 from service.errors import SettingsError
 
 Patch = pytest.MonkeyPatch
@@ -66,8 +67,11 @@ def test_an_empty_variable_is_none(monkeypatch: Patch) -> None:
         ("max_body", "0"),
         ("max_reply", "0"),
         ("dependent_rows", "some"),
+        ("drain_delay", "-0.1"),
         ("drain_seconds", "-1"),
         ("log_level", "loud"),
+        ("log_format", "xml"),
+        ("max_connections", "0"),
     ],
 )
 @pytest.mark.parametrize("source", ["flag", "variable", "file"])
@@ -84,6 +88,14 @@ def test_a_bad_value_is_told_with_its_variable_and_flag(
     assert f"variable FORWARDPASS_{name.upper()}, flag --{name.replace('_', '-')}" in message
     assert repr(value) in message
     assert len(message.splitlines()) == 1
+
+
+def test_threads_may_be_as_many_as_there_are_cpus_to_use(monkeypatch: Patch) -> None:
+    """Asked for by name, wherever that stands; a number is a number."""
+    assert load_settings({"threads": "auto"}).threads == usable_cpus().threads
+    monkeypatch.setenv("FORWARDPASS_THREADS", "auto")
+    assert load_settings().threads == usable_cpus().threads
+    assert load_settings({"threads": "3"}).threads == 3
 
 
 def test_every_bad_value_is_told(monkeypatch: Patch) -> None:
@@ -154,6 +166,25 @@ def test_a_password_is_repeated_nowhere(tmp_path: Path, monkeypatch: Patch) -> N
     message = complaint()
     assert "variable FORWARDPASS_TLS_KEY_PASSWORD" in message
     assert "4711" not in message
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],  # noqa: S104  # what is tested
+)
+def test_models_are_not_controlled_from_elsewhere_without_a_key(host: str, *, is_here: bool, tmp_path: Path) -> None:
+    """Whoever lets requests load and unload says whose requests, or listens to this machine only."""
+    chosen = {"model_control": "explicit", "host": host}
+    if is_here:
+        assert load_settings(chosen).keys is None
+    else:
+        message = complaint(**chosen)
+        assert message.startswith(
+            "model_control (variable FORWARDPASS_MODEL_CONTROL, flag --model-control) is 'explicit',"
+        )
+        assert f"listens on {host}: set keys (variable FORWARDPASS_KEYS," in message
+    assert load_settings(chosen | {"keys": tmp_path}).keys == tmp_path
+    assert load_settings({"host": host}).keys is None
 
 
 def test_settings_do_not_change() -> None:

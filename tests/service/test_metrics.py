@@ -29,6 +29,7 @@ NAMES = {
     "forwardpass_invalid_requests": "counter",
     "forwardpass_out_of_range_values": "counter",
     "forwardpass_unrouted_requests": "counter",
+    "forwardpass_model_loads": "counter",
     "forwardpass_request_duration_seconds": "histogram",
     "forwardpass_phase_duration_seconds": "histogram",
     "forwardpass_batch_rows": "histogram",
@@ -116,6 +117,14 @@ def test_invalid_requests_are_counted_by_code() -> None:
     metrics.unrouted["unknown_model"] += 3
     assert samples(metrics, "forwardpass_invalid_requests", "_total") == {("shape_mismatch", "line", "1"): 2}
     assert samples(metrics, "forwardpass_unrouted_requests", "_total") == {("unknown_model",): 3}
+
+
+def test_loads_are_counted_by_how_they_ended() -> None:
+    """Each version's by itself, those that failed and those that did not."""
+    metrics = Metrics()
+    metrics.loads["line", "2", "failed"] += 2
+    metrics.loads["line", "2", "ok"] += 1
+    assert samples(metrics, "forwardpass_model_loads", "_total") == {("line", "failed", "2"): 2, ("line", "ok", "2"): 1}
 
 
 def test_gauges_show_the_moment_of_the_scrape() -> None:

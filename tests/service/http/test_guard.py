@@ -310,3 +310,51 @@ def test_clients_that_go_away_leave_no_trace(
             for _ in range(20):
                 assert other.get("/v2/health/live").status_code == 200
     assert not [message for message in caplog.messages if "no HTTP/1.1" not in message]
+
+
+@pytest.mark.parametrize("lane", ["on", "off"])
+def test_one_client_too_many_is_told_so_and_hurts_nobody(
+    lane: str, samples: Path, certificates: Certificates, trust: ssl.SSLContext | None
+) -> None:
+    """Whether or not it has asked anything; a place that is left is another's."""
+    settings = Settings(
+        models=samples,
+        lane=lane,
+        max_connections=3,
+        tls_certificate=trust and certificates.server,
+        tls_key=trust and certificates.server_key,
+    )
+    with serving(create_app(settings), trust) as client, contextlib.ExitStack() as opened:
+
+        def connect() -> tuple[socket.socket, BinaryIO]:
+            connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
+            if trust is not None:
+                connection = trust.wrap_socket(connection, server_hostname=client.base_url.host)
+            return opened.enter_context(connection), opened.enter_context(connection.makefile("rb"))
+
+        # Each is served before the next one comes, so that all three are there.
+        there = []
+        for _ in range(3):
+            there.append(connect())
+            there[-1][0].sendall(WHOLE)
+            assert reply(there[-1][1])[0] == 200
+        for _ in range(5):
+            connection, stream = connect()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                # By TLS it may have ended before.
+                connection.sendall(WHOLE)
+            refusal(stream, 503, "too_many_connections")
+        for connection, stream in there:
+            connection.sendall(WHOLE)
+            assert reply(stream)[0] == 200
+        for one in there.pop():
+            one.close()
+        for _ in range(1000):
+            # Until the server has seen that it has gone.
+            connection, stream = connect()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                connection.sendall(WHOLE)
+            status = reply(stream)[0]
+            if status == 200:
+                break
+        assert status == 200

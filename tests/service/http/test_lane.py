@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 from service.config import Settings
 from service.http.app import create_app
 from service.http.server import configure
+from service.keys import make_key
 
 KNOWN = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n\r\n%b"
 ROW, OTHER, LONGER = b'{"instances": [[1, 2]]}', b'{"instances": [[3, 4]]}', b'{"instances": [[3.5, 4.25]]}'
@@ -67,10 +68,18 @@ class Client(asyncio.Transport):
         return [reply.partition(b"\r\n\r\n")[2] for reply in self.received.split(b"HTTP/1.1 ")[1:]]
 
 
+Connect = Callable[[], tuple[asyncio.Runner, Any]]
+
+
 @pytest.fixture(scope="module")
-def connect(samples: Path) -> Iterator[Callable[[], tuple[asyncio.Runner, Any]]]:
+def connect(samples: Path) -> Iterator[Connect]:
     """An event loop with a server's application on it, and what makes the protocol of another connection there."""
-    app = create_app(Settings(models=samples, lane="on", execution="inline"))
+    yield from connecting(Settings(models=samples, lane="on", execution="inline"))
+
+
+def connecting(settings: Settings) -> Iterator[Connect]:
+    """The same of any settings."""
+    app = create_app(settings)
     config = configure(app)
     config.load()
     life = app.router.lifespan_context(app)
@@ -81,18 +90,63 @@ def connect(samples: Path) -> Iterator[Callable[[], tuple[asyncio.Runner, Any]]]
         runner.run(life.__aexit__(None, None, None))
 
 
-@given(
-    asked=st.lists(st.sampled_from(sorted(ASKS)), min_size=1, max_size=12),
-    cuts=st.lists(st.integers(0, 2000), max_size=6),
-    by_request=st.booleans(),
-)
+STREAMS: dict[str, Any] = {
+    "cuts": st.lists(st.integers(0, 2000), max_size=6),
+    "by_request": st.booleans(),
+}
+
+
+@given(asked=st.lists(st.sampled_from(sorted(ASKS)), min_size=1, max_size=12), **STREAMS)
 def test_every_request_has_its_reply_however_the_bytes_come(
-    connect: Callable[[], tuple[asyncio.Runner, Any]],
+    connect: Connect,
     asked: list[bytes],
     cuts: list[int],
     by_request: bool,  # noqa: FBT001  # drawn
 ) -> None:
     """Heads that came before, on this connection or in parts, are read as those that did not."""
+    replies = replies_to(connect, asked, cuts, by_request=by_request)
+    assert len(replies) == len(asked)
+    for ask, reply in zip(asked, replies, strict=True):
+        assert ASKS[ask] in reply
+
+
+GOOD, NARROW = make_key("good", ["predict"]), make_key("narrow", ["metrics", "admin"])
+KEYED = {
+    ask.replace(b"Host", b"Authorization: Bearer %b\r\nHost" % key.encode()): answer
+    for ask in (KNOWN % (len(ROW), ROW), KNOWN % (len(OTHER), OTHER), NAMED % (len(ROW), ROW))
+    for key, answer in [
+        (GOOD.text, ASKS[ask]),
+        (NARROW.text, b'"code":"forbidden"'),
+        (GOOD.text[:-1] + "-", b'"code":"unauthorized"'),
+        (f"{GOOD.text}\r\nAuthorization: Bearer {GOOD.text}", b'"code":"unauthorized"'),
+    ]
+} | {KNOWN % (len(ROW), ROW): b'"code":"unauthorized"', NAMED % (len(ROW), ROW): b'"code":"unauthorized"'}
+
+
+@pytest.fixture(scope="module")
+def connect_with_keys(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connect]:
+    """The same where keys are asked for."""
+    path = tmp_path_factory.mktemp("keys") / "keys.toml"
+    path.write_text(GOOD.lines + NARROW.lines)
+    yield from connecting(Settings(models=samples, keys=path, lane="on", execution="inline"))
+
+
+@given(asked=st.lists(st.sampled_from(sorted(KEYED)), min_size=1, max_size=12), **STREAMS)
+def test_every_request_is_answered_by_its_own_key_however_the_bytes_come(
+    connect_with_keys: Connect,
+    asked: list[bytes],
+    cuts: list[int],
+    by_request: bool,  # noqa: FBT001  # drawn
+) -> None:
+    """No head that was good before, in whatever parts it came, opens anything to another."""
+    replies = replies_to(connect_with_keys, asked, cuts, by_request=by_request)
+    assert len(replies) == len(asked)
+    for ask, reply in zip(asked, replies, strict=True):
+        assert KEYED[ask] in reply
+
+
+def replies_to(connect: Connect, asked: list[bytes], cuts: list[int], *, by_request: bool) -> list[bytes]:
+    """The bodies that answer requests on one connection, of which the bytes come in parts: cut there, or each whole."""
     stream = b"".join(asked)
     places = {0, len(stream)} | {cut for cut in cuts if cut < len(stream)}
     if by_request:
@@ -111,7 +165,4 @@ def test_every_request_has_its_reply_however_the_bytes_come(
         protocol.connection_lost(None)
         return replies
 
-    replies = runner.run(talk())
-    assert len(replies) == len(asked)
-    for ask, reply in zip(asked, replies, strict=True):
-        assert ASKS[ask] in reply
+    return runner.run(talk())

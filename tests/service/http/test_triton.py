@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.errors import JsonError, RequestError, StructureError
-from service.http.triton import configuration, metadata, statistics, wants_only_ready
+from service.errors import JsonError, RequestError, StructureError, UnsupportedError
+from service.http.triton import configuration, metadata, require_no_override, statistics, wants_only_ready
 from service.manifest import ModelManifest, TensorSpec
 from service.metrics import ModelStats
 from tests.service.conftest import SAMPLES, manifest_of
@@ -100,3 +100,25 @@ def test_another_body_is_refused(body: bytes, error: type[RequestError]) -> None
     """What is no request for an index is a fault, not the whole index."""
     with pytest.raises(error):
         wants_only_ready(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"parameters": null}', b'{"parameters": {}, "more": 1}'])
+def test_a_model_may_be_loaded_as_it_is(body: bytes) -> None:
+    """A request to load it brings nothing."""
+    require_no_override(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"{", JsonError),
+        (b"[]", StructureError),
+        (b'{"parameters": 1}', StructureError),
+        (b'{"parameters": {"config": "{}"}}', UnsupportedError),
+        (b'{"parameters": {"file:1/model.onnx": "AA=="}}', UnsupportedError),
+    ],
+)
+def test_a_model_is_loaded_from_nothing_but_its_folder(body: bytes, error: type[RequestError]) -> None:
+    """Files and configurations in a request would be another model under its name."""
+    with pytest.raises(error):
+        require_no_override(body)

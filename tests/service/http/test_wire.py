@@ -16,9 +16,11 @@ from service.errors import (
     ComputeError,
     EncodingError,
     Fault,
+    ForbiddenError,
     QueueFullError,
     ShapeError,
     TooLargeError,
+    UnauthorizedError,
 )
 from service.http.wire import SMALLEST_COMPRESSED, expand, parse_json_length, target_of, write, write_error
 from service.predict import Reply, Target
@@ -163,8 +165,7 @@ def test_a_reply_with_raw_tensors_says_where_they_begin() -> None:
 def test_an_error_has_one_form() -> None:
     """A sentence, the code, and each fault with where, what and instead of what."""
     error = ShapeError.at("/inputs/0/shape/1", expected="3", got="2", hint="as many as there are addends")
-    response = write(Reply(error=error), "gzip")
-    assert response == write_error(error)
+    response = write_error(error)
     assert response.status == 400
     assert json.loads(response.body) == {
         "error": error.message,
@@ -185,6 +186,16 @@ def test_a_refusal_says_when_to_come_again(seconds: float, header: str, millisec
     assert response.status == 503
     assert dict(response.headers)["retry-after"] == header
     assert json.loads(response.body)["retry_after_ms"] == milliseconds
+
+
+def test_a_refusal_for_want_of_a_key_says_how_to_send_one() -> None:
+    """As RFC 6750 has it; whether a key was wrong or missing is not told, that a valid one is too narrow is."""
+    challenge = 'Bearer realm="forwardpass"'
+    for error, expected in (
+        (UnauthorizedError("none"), challenge),
+        (ForbiddenError("narrow"), f'{challenge}, error="insufficient_scope"'),
+    ):
+        assert dict(write_error(error).headers)["www-authenticate"] == expected
 
 
 def test_a_failure_has_no_faults() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.model.cost import ENOUGH, LONGEST_UNMEASURED, CostCurve
+from service.model.cost import AROUND_A_RUN, ENOUGH, LONGEST_UNMEASURED, CostCurve
 
 POINTS = st.lists(st.tuples(st.integers(1, 4096), st.floats(1e-7, 10)), min_size=1, max_size=20)
 
@@ -36,7 +36,8 @@ def test_the_largest_batch_wastes_nothing_and_waits_for_nothing(points: list[tup
     assert 1 <= largest <= limit
     known = [rows for rows, _ in points if rows <= limit]
     for rows in known:
-        assert largest / curve.seconds(largest) >= ENOUGH * rows / curve.seconds(rows) * (1 - 1e-9)
+        rate, best = (size / (AROUND_A_RUN + curve.seconds(size)) for size in (largest, rows))
+        assert rate >= ENOUGH * best * (1 - 1e-9)
 
 
 @given(points=POINTS, limit=st.integers(1, 8192))

@@ -174,6 +174,17 @@ def test_a_missing_provider_is_a_settings_error() -> None:
     require_provider("cpu")
 
 
+def test_a_provider_may_have_another_in_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    """Where it is allowed to, and not unseen: the CPU computes what CUDA cannot."""
+    require_provider("cuda,cpu")
+    runtime = Runtime(graph_of(SAMPLES["line"]), WHERE, provider="cuda,cpu")
+    (expected,) = load("line").run((np.ones((1, 2), np.float32),))
+    np.testing.assert_array_equal(runtime.run((np.ones((1, 2), np.float32),))[0], expected)
+    assert f"{WHERE}: computed by cpu: provider is 'cuda'" in caplog.text
+    with pytest.raises(GraphError, match="cannot load the graph"):
+        Runtime(b"garbage", WHERE, provider="cuda,cpu")
+
+
 def test_the_tensors_are_those_that_the_graph_declares() -> None:
     """A length is a number, a symbol or unknown; a scalar has none."""
     inputs = [

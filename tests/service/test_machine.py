@@ -1,0 +1,52 @@
+"""Behaviour of service.machine."""
+
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+
+from service.config import Settings
+from service.cpu import usable_cpus
+from service.machine import describe
+from tests.server import ROOT
+
+
+def test_what_a_server_finds_is_told_at_a_glance() -> None:
+    """CPUs, what computes, libraries and limits stand in a few lines."""
+    text = describe(Settings())
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for words in (
+        f"affinity     this process may run on {usable_cpus().affinity} CPU",
+        "quota        ",
+        f"threads      1 a run by the settings; FORWARDPASS_THREADS=auto gives {usable_cpus().threads}\n",
+        "provider     cpu by the settings, which is available; available: cpu",
+        f"onnxruntime  {version('onnxruntime')}\n",
+        f"uvicorn      {version('uvicorn')}\n",
+        f"uvloop       {version('uvloop')}\n",
+        "lane         predictions take the short way\n",
+        f"open files   {soft}, which",
+        "connections  10000 at most",
+    ):
+        assert words in text
+    assert len(text.splitlines()) < 16
+
+
+def test_what_will_not_do_is_told() -> None:
+    """Too many threads or connections, a provider that is not there, a lane that is off."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    text = describe(Settings(threads=1024, max_connections=min(soft, 2**20), provider="cuda", lane="off"))
+    for words in (
+        "more than there are CPUs to use",
+        "cuda by the settings, of which onnxruntime lacks cuda here",
+        "off by the settings: predictions go through the application",
+        "100 fewer than",
+    ):
+        assert words in text
+
+
+def test_the_command_line_shows_it() -> None:
+    """With the settings that it is given."""
+    command = [sys.executable, "-m", "service", "inspect", "--runtime", "--threads", "auto"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    threads = usable_cpus().threads
+    assert f"threads      {threads} a run by the settings; FORWARDPASS_THREADS=auto gives {threads}\n" in shown
