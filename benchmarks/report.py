@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.plot import costs
 from benchmarks.results import FOLDER, Heavy, Light, Memory, Metrics, Part, Rivals, stored
 from benchmarks.tables import condition_text, figures, goal_table
+from tests.documentation import filled
 from training.plots import png
 
 README = Path(__file__).parent / "README.md"
@@ -15,7 +16,7 @@ PLOT = FOLDER / "light.png"
 
 
 def written(text: str) -> str:
-    """The page with each part between `<!-- name -->` and `<!-- end -->` as the figures have it now."""
+    """The page with its parts as the figures have them now."""
     parts: dict[str, Part] = {
         "light": stored(FOLDER, Light),
         "heavy": stored(FOLDER, Heavy),
@@ -25,13 +26,7 @@ def written(text: str) -> str:
     }
     made = {name: figures(part) for name, part in parts.items()}
     made |= {"goals": goal_table(parts.values()), "conditions": _conditions(parts)}
-    for name, content in made.items():
-        before, start, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        if not end:
-            raise ValueError(f"the page has no part between <!-- {name} --> and <!-- end -->")
-        text = f"{before}{start}\n{content}\n\n{end}{after}"
-    return text
+    return filled(text, made)
 
 
 def _conditions(parts: dict[str, Part]) -> str:

@@ -1,7 +1,7 @@
 """The parts of the README that the code dictates; `python -m tests.documentation` writes them anew."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -90,15 +90,20 @@ PARTS = {
 }
 
 
-def written(text: str) -> str:
-    """The README with each part between `<!-- name -->` and `<!-- end -->` as the code has it now."""
-    for name, made in PARTS.items():
+def filled(text: str, parts: Mapping[str, str]) -> str:
+    """A page with these parts between `<!-- name -->` and `<!-- end -->`."""
+    for name, content in parts.items():
         before, start, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         if not end:
-            raise ValueError(f"the README has no part between <!-- {name} --> and <!-- end -->")
-        text = f"{before}{start}\n{made()}\n\n{end}{after}"
+            raise ValueError(f"the page has no part between <!-- {name} --> and <!-- end -->")
+        text = f"{before}{start}\n{content}\n\n{end}{after}"
     return text
+
+
+def written(text: str) -> str:
+    """The README with its parts as the code has them now."""
+    return filled(text, {name: made() for name, made in PARTS.items()})
 
 
 if __name__ == "__main__":
