@@ -183,7 +183,7 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
                 group = _Group(self, model.plan.key(inputs.arrays), inputs, now)
                 model.batcher.queue(group)
                 self._groups.append(group)
-        except ForwardpassError:
+        except Exception:
             self._give_up()
             raise
 
