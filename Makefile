@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test wrk bench bench-report bench-startup bench-exactness bench-rivals train docs lock verify format clean
+.PHONY: help serve test wrk bench bench-report bench-startup bench-exactness bench-overload bench-slow bench-workers bench-lifecycle bench-soak bench-rivals train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -22,6 +22,11 @@ help:
 	@echo "make bench-rivals   measure what a prediction costs on other servers, each in an environment of its own"
 	@echo "make bench-startup  measure how long the server takes to be ready"
 	@echo "make bench-exactness  check the answers to a million random requests to the last bit"
+	@echo "make bench-overload  measure what comes of five and ten times the requests that can be computed (6 minutes)"
+	@echo "make bench-slow     measure what ordinary clients notice of slow, idle and vanishing ones (5 minutes)"
+	@echo "make bench-workers  measure what is lost where one of four workers is killed (5 minutes)"
+	@echo "make bench-lifecycle  measure what clients notice of reloads and of servers replaced in turn (9 minutes)"
+	@echo "make bench-soak     measure what memory grows by over a million requests and 200 reloads (8 minutes)"
 	@echo "make train          train every tutorial model again and publish it into models/"
 	@echo "make verify         train every model again and compare with what is published"
 	@echo "make lock           write the lock files anew from pyproject.toml"
@@ -58,6 +63,26 @@ bench-startup: $(TESTS)/installed
 
 bench-exactness: $(TESTS)/installed
 	$(TESTS)/bin/python -m benchmarks.exactness --requests 1000000
+
+bench-overload: $(TESTS)/installed wrk
+	$(TESTS)/bin/python -m benchmarks.overload
+	$(TESTS)/bin/python -m benchmarks.report
+
+bench-slow: $(TESTS)/installed wrk
+	$(TESTS)/bin/python -m benchmarks.slow_clients
+	$(TESTS)/bin/python -m benchmarks.report
+
+bench-workers: $(TESTS)/installed wrk
+	$(TESTS)/bin/python -m benchmarks.workers
+	$(TESTS)/bin/python -m benchmarks.report
+
+bench-lifecycle: $(TESTS)/installed wrk
+	$(TESTS)/bin/python -m benchmarks.lifecycle
+	$(TESTS)/bin/python -m benchmarks.report
+
+bench-soak: $(TESTS)/installed wrk
+	$(TESTS)/bin/python -m benchmarks.soak
+	$(TESTS)/bin/python -m benchmarks.report
 
 train: $(TESTS)/installed
 	$(TESTS)/bin/forwardpass train
@@ -110,7 +135,7 @@ lock: $(TESTS)/installed
 	for rival in bentoml==1.4.39 litserve==0.2.19 mlserver==1.7.1 mosec==0.9.8 'ray[serve]==2.60.0'; do \
 		printf '%s\n' "$$rival" onnxruntime==1.31.1 | $(RIVAL_COMPILE) - \
 			--output-file "benchmarks/rivals/$${rival%%[=[]*}.lock" || exit; done
-	echo torch | $(COMPILE) --excludes - --extra cpu --extra batch --extra training --extra test pyproject.toml \
+	echo torch | $(COMPILE) --excludes - --extra cpu --extra batch --extra otel --extra training --extra test pyproject.toml \
 		--output-file requirements-test.lock
 
 clean:

@@ -16,9 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from service.batching.batcher import INLINE_SECONDS, Batcher
 from service.errors import ComputeError, DeadlineError, DrainingError, ForwardpassError, QueueFullError
-from service.metrics import ModelStats
+from service.metrics import ModelStats, Version
 from service.model.loading import load
 from service.model.runtime import Arrays, Runtime, join, split, stack
+from service.numbers import Numbers
 from tests import awaited
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -218,7 +219,7 @@ class _Lane:
         self.batcher: Batcher[Sent, Arrays] = Batcher(
             self._run,
             join,
-            ModelStats(),
+            ModelStats(Numbers(), Version(subject.name, "1")),
             asyncio.get_running_loop(),
             cost=lambda rows, _: 0.0 if rows < CHEAP_ROWS else INLINE_SECONDS,
             max_batch=settings.max_batch,

@@ -4,10 +4,33 @@ from collections.abc import Callable, Iterator
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.results import Cell, Heavy, Light, Memory, Metrics, Part, Rivals, Run
+from benchmarks.results import (
+    ENDS,
+    QUIET_ONE,
+    QUIET_TWO,
+    RELOADS,
+    Cell,
+    Heavy,
+    Lifecycle,
+    Light,
+    Mark,
+    Memory,
+    Metrics,
+    Overload,
+    OverloadRun,
+    Part,
+    Rivals,
+    Run,
+    Slow,
+    Soak,
+    Stretch,
+    Workers,
+)
 from benchmarks.workloads import EIGHT_HEADERS, LARGE_BINARY, ONE_ROW
 
 MEGABYTE = 1_000_000
+_MUCH = 1.2
+"""Up to so many times what can be computed the most is answered."""
 
 
 class Goal(NamedTuple):
@@ -28,18 +51,39 @@ class Goal(NamedTuple):
 
 def goals(part: Part) -> list[Goal]:
     """The goals of a part."""
+    return list(_goals(part))
+
+
+def _goals(part: Part) -> Iterator[Goal]:  # noqa: C901  # a case for each part
     match part:
         case Light():
-            return list(_light(part))
+            yield from _light(part)
         case Heavy():
-            return list(_heavy(part))
+            yield from _heavy(part)
         case Metrics():
-            return list(_metrics(part))
+            yield from _metrics(part)
         case Memory():
             growth = max(max(run.resident.values()) - min(run.resident.values()) for run in part.runs)
-            return [Goal("memory after 100,000 requests beyond that after 10,000", growth / MEGABYTE, 2, "MB")]
+            yield Goal("memory after 100,000 requests beyond that after 10,000", growth / MEGABYTE, 2, "MB")
+        case Lifecycle():
+            yield from _lifecycle(part)
+        case Soak():
+            yield from _growth("requests", part.requests)
+            yield from _growth("reloads", part.reloads)
+        case Overload():
+            yield from _overload(part)
+        case Slow():
+            pairs = zip(part.crowded, part.quiet, strict=True)
+            times = median(crowded.p99_ms / quiet.p99_ms for crowded, quiet in pairs)
+            yield Goal("p99 beside slow, idle and vanishing clients", times, 1.5, "times the quiet one")
+        case Overload():
+            yield from _overload(part)
+        case Slow():
+            yield from _slow(part)
+        case Workers():
+            yield from _workers(part)
         case Rivals():
-            return []
+            pass
 
 
 def ratio(cell: Cell, server: str, other: str, figure: Callable[[Run], float]) -> float:
@@ -92,3 +136,91 @@ def _metrics(metrics: Metrics) -> Iterator[Goal]:
         shares = [100 * (run.counted - run.uncounted) / run.over_http for run in runs]
         yield Goal(f"counting at {connections} connections", median(shares), 5, "% of a request's CPU")
     yield Goal("a scrape of `/metrics`, median", median(metrics.page.milliseconds), 5, "ms")
+
+
+def _lifecycle(lifecycle: Lifecycle) -> Iterator[Goal]:
+    passages = lifecycle.passages
+    every = [passage for runs in passages.values() for passage in runs]
+    busy = {
+        "the model is reloaded": (passages[RELOADS], passages[QUIET_ONE], 100),
+        "servers are ended and replaced": (passages[ENDS], passages[QUIET_TWO], 20),
+    }
+    for what, (runs, _, least) in busy.items():
+        yield Goal(f"{what} under load", sum(run.events for run in runs), least, "times", at_least=True)
+    yield Goal("requests meanwhile", sum(run.requests for run in every), 200_000, "requests", at_least=True)
+    yield Goal("of them failed", sum(run.failed for run in every), 0, "requests")
+    for what, (runs, quiet, _) in busy.items():
+        times = median(run.p99 / other.p99 for run, other in zip(runs, quiet, strict=True))
+        yield Goal(f"p99 at a quarter of capacity while {what}", times, 1.5, "times the quiet one")
+
+
+def _workers(workers: Workers) -> Iterator[Goal]:
+    beyond = max(run.lost - sum(run.connections) for run in workers.runs)
+    yield Goal("requests lost that were not on their way to a worker that was killed", max(0, beyond), 0, "requests")
+    off = max(abs(run.counted - run.answered) - run.lost for run in workers.runs)
+    yield Goal("the page's count beside the client's, but for the lost", max(0, off), 0, "requests")
+    slowest = max(seconds for run in workers.runs for seconds in run.ready)
+    yield Goal("until there is another worker that answers, at worst", slowest, 2, "s")
+
+
+def _growth(what: str, runs: list[list[Mark]]) -> Iterator[Goal]:
+    done = runs[0][-1].done - runs[0][0].done
+    for kind in ("resident", "anonymous"):
+        most = max(max(getattr(mark, kind) for mark in run) - getattr(run[0], kind) for run in runs)
+        yield Goal(f"growth of {kind} memory over {done:,} {what}", most / MEGABYTE, 10, "MB")
+
+
+def _overload(overload: Overload) -> Iterator[Goal]:
+    """Of five and of ten times what can be computed the one that does worse, in each run."""
+    for bound, runs in overload.runs.items():
+        said = f"overload, bounded by {bound}"
+        shares = [
+            100 * min(one.answered_a_second for one in in_haste(run)) / peak
+            for run, peak in zip(runs, _peaks(overload), strict=True)
+        ]
+        yield Goal(f"{said}: answered requests", median(shares), 90, "% of peak", at_least=True)
+        for percentile, figure in (("p50", _refusal_p50), ("p99", _refusal_p99)):
+            worst = median(max(map(figure, in_haste(run))) for run in runs)
+            yield Goal(f"{said}: refusals, {percentile}", worst, 2, "ms")
+        if bound == "deadline":
+            longest = median(max(one.p99_ms for one in in_haste(run)) for run in runs)
+            yield Goal(f"{said}: accepted requests, p99", longest, overload.deadline_ms, "ms, the deadline")
+        else:
+            off = median(max(map(_off, in_haste(run))) for run in runs)
+            yield Goal(f"{said}: `Retry-After` and the time a full queue takes", off, 1.5, "times each other")
+        back = median(max(one.back_after_seconds or 0.0 for one in run.stretches) for run in runs)
+        yield Goal(f"{said}: latency as before, after", back, 1, "s")
+        growth = max(run.resident_most - run.resident_before for run in runs)
+        yield Goal(f"{said}: memory at the most beyond that before", growth / MEGABYTE, 10, "MB")
+
+
+def _slow(slow: Slow) -> Iterator[Goal]:
+    beside = median(crowded.p99_ms / quiet.p99_ms for crowded, quiet in zip(slow.crowded, slow.quiet, strict=True))
+    yield Goal("p99 beside slow, idle and vanishing clients", beside, 1.5, "times the quiet one")
+
+
+def in_haste(run: OverloadRun) -> list[Stretch]:
+    """The stretches in which several times as much was offered as can be computed."""
+    return [one for one in run.stretches if one.load > _MUCH]
+
+
+def _peaks(overload: Overload) -> list[float]:
+    """For each repeat what is answered a second where hardly more is offered than can be, by either bound."""
+    return [
+        max(one.answered_a_second for run in runs for one in run.stretches if 1 <= one.load <= _MUCH)
+        for runs in zip(*overload.runs.values(), strict=True)
+    ]
+
+
+def _refusal_p50(stretch: Stretch) -> float:
+    return stretch.refusal_p50_ms
+
+
+def _refusal_p99(stretch: Stretch) -> float:
+    return stretch.refusal_p99_ms
+
+
+def _off(stretch: Stretch) -> float:
+    """How many times the longer of two times the shorter is: that after which to come again, and that of waiting."""
+    longer, shorter = sorted((stretch.retry_after_ms, stretch.p50_ms), reverse=True)
+    return longer / shorter

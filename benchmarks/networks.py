@@ -44,12 +44,12 @@ def network(width: int, layers: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def costing(milliseconds: float, width: int) -> bytes:
-    """A network of which a batch of `BATCH` rows takes about so long on one thread of this machine."""
+def costing(milliseconds: float, width: int, rows: int = BATCH) -> bytes:
+    """A network of which a batch of so many rows takes about so long on one thread of this machine."""
     layers, graph = 2 * _LEAST_LAYERS, b""
     for _ in range(_TRIES):
         graph = network(width, layers)
-        layers = max(_LEAST_LAYERS, round(layers * milliseconds / Bare(graph, threads=1).milliseconds(BATCH)))
+        layers = max(_LEAST_LAYERS, round(layers * milliseconds / Bare(graph, threads=1).milliseconds(rows)))
     return graph
 
 

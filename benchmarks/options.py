@@ -16,12 +16,14 @@ class Options(NamedTuple):
     output: Path
 
 
-def options(description: str, choices: Iterable[str]) -> Options:
-    """Those of this process."""
+def options(description: str, choices: Iterable[str] = (), seconds: int = 3) -> Options:
+    """Those of this process; where there is but one thing to measure, nothing can be chosen."""
     names = list(choices)
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--only", choices=names, nargs="+", default=names, help="what to measure (default: all)")
-    parser.add_argument("--seconds", type=int, default=3, help="how long each run takes (default: %(default)s)")
+    parser.set_defaults(only=names)
+    if names:
+        parser.add_argument("--only", choices=names, nargs="+", help="what to measure (default: all)")
+    parser.add_argument("--seconds", type=int, default=seconds, help="how long each run takes (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="how often all is measured (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=FOLDER, help="the folder in which the figures are kept")
     given = parser.parse_args()

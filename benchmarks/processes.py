@@ -41,6 +41,10 @@ class Server(NamedTuple):
         """The memory that is resident now, each piece divided by how many processes have it."""
         return self._memory("Pss:")
 
+    def anonymous_bytes(self) -> int:
+        """The memory that is resident now and no copy of a file."""
+        return self._memory("Anonymous:")
+
     def _memory(self, kind: str) -> int:
         kilobytes = 0
         for pid in _tree(self.pid):
@@ -56,10 +60,12 @@ def started(
     answers: Callable[[int], object],
     variables: Mapping[str, str] | None = None,
     given: bytes = b"",
+    port: int | None = None,
 ) -> Iterator[Server]:
     """A command run until the end, from the moment on at which `answers(port)` no longer fails.
 
-    `{0}` to `{2}` in the command and the variables stand for free ports; the first is the one that is asked. No setting
+    `{0}` to `{2}` in the command and the variables stand for free ports; the first is the one that is asked, and may
+    be a `port` that the caller names. No setting
     of ours that the caller has reaches it, what is `given` is its standard input, and what it keeps of its own goes to
     a folder that is removed afterwards. Raises `RuntimeError` where it does not answer; to any error is added what it
     said.
@@ -67,7 +73,9 @@ def started(
     with ExitStack() as stack:
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         (own / "given").write_bytes(given)
-        ports = _free_ports()
+        ports = free_ports()
+        if port is not None:
+            ports[0] = port
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FORWARDPASS_")}
         added = {name: value.format(*ports) for name, value in (variables or {}).items()}
         process = subprocess.Popen(
@@ -89,7 +97,8 @@ def started(
             _stop(process)
 
 
-def _free_ports() -> list[int]:
+def free_ports() -> list[int]:
+    """Some that nobody has."""
     with ExitStack() as stack:
         held = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(_PORTS)]
         return [one.getsockname()[1] for one in held]

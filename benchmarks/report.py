@@ -6,7 +6,21 @@ Run as `python -m benchmarks.report`.
 from pathlib import Path
 
 from benchmarks.plot import costs
-from benchmarks.results import FOLDER, Heavy, Light, Memory, Metrics, Part, Rivals, stored
+from benchmarks.results import (
+    FOLDER,
+    Heavy,
+    Lifecycle,
+    Light,
+    Memory,
+    Metrics,
+    Overload,
+    Part,
+    Rivals,
+    Slow,
+    Soak,
+    Workers,
+    stored,
+)
 from benchmarks.tables import condition_text, figures, goal_table
 from tests.documentation import filled
 from training.plots import png
@@ -22,6 +36,11 @@ def written(text: str) -> str:
         "heavy": stored(FOLDER, Heavy),
         "metrics": stored(FOLDER, Metrics),
         "memory": stored(FOLDER, Memory),
+        "overload": stored(FOLDER, Overload),
+        "slow": stored(FOLDER, Slow),
+        "workers": stored(FOLDER, Workers),
+        "lifecycle": stored(FOLDER, Lifecycle),
+        "soak": stored(FOLDER, Soak),
         "rivals": stored(FOLDER, Rivals),
     }
     made = {name: figures(part) for name, part in parts.items()}

@@ -2,19 +2,22 @@
 
 import json
 import sys
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from benchmarks.processes import Server, started
-from benchmarks.wire import Reply, connect
+from benchmarks.wire import Reply, Request, ask, connect
 
 
-def ours(path: Path | None = None, **settings: str) -> AbstractContextManager[Server]:
-    """Our server, with the models at a path (by default `models`) and its settings as a user has them."""
-    where = [] if path is None else [str(path)]
+def ours(path: Path | None = None, port: int | None = None, **settings: str) -> AbstractContextManager[Server]:
+    """Our server, with the models at a path (by default `models`) and its settings as a user has them.
+
+    It takes a free port where none is named. It listens before it has loaded what it serves, so it is asked for more.
+    """
+    command = [sys.executable, "-m", "service", "serve", *([] if path is None else [str(path)])]
     variables = {f"FORWARDPASS_{name.upper()}": value for name, value in settings.items()}
-    return _module("service", "serve", *where, "--log-level", "error", "--port", variables=variables)
+    ready = Request("/v2/health/ready")
+    return started([*command, "--log-level", "error", "--port", "{0}"], lambda at: ask(at, ready), variables, port=port)
 
 
 def usual() -> AbstractContextManager[Server]:
@@ -27,8 +30,6 @@ def empty(reply: Reply) -> AbstractContextManager[Server]:
     return _module("benchmarks.empty", given=json.dumps(reply.undated().headers).encode() + b"\n" + reply.body)
 
 
-def _module(
-    *command: str, variables: Mapping[str, str] | None = None, given: bytes = b""
-) -> AbstractContextManager[Server]:
+def _module(*command: str, given: bytes = b"") -> AbstractContextManager[Server]:
     """A Python module that takes a port as its last argument, from the moment on at which it listens."""
-    return started([sys.executable, "-m", *command, "{0}"], lambda port: connect(port).close(), variables, given)
+    return started([sys.executable, "-m", *command, "{0}"], lambda port: connect(port).close(), given=given)

@@ -1,10 +1,30 @@
 """Tables of what was measured, in Markdown."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
 from benchmarks.goals import MEGABYTE, goals, ratio
-from benchmarks.results import Cell, Conditions, Heavy, HeavyCell, Light, Memory, Metrics, Part, Rivals, Run
+from benchmarks.results import (
+    Cell,
+    Conditions,
+    Heavy,
+    HeavyCell,
+    Lifecycle,
+    Light,
+    Mark,
+    Memory,
+    Metrics,
+    Overload,
+    OverloadRun,
+    Part,
+    Rivals,
+    Run,
+    Slow,
+    Soak,
+    SteadyRun,
+    Stretch,
+    Workers,
+)
 
 
 def tables(part: Part) -> str:
@@ -12,19 +32,30 @@ def tables(part: Part) -> str:
     return f"{figures(part)}\n\n{goal_table([part])}"
 
 
-def figures(part: Part) -> str:
+def figures(part: Part) -> str:  # noqa: C901  # a line for each kind
     """The figures of a part, each the median of its repeats."""
     match part:
         case Light():
-            return _light(part)
+            text = _light(part)
         case Heavy():
-            return _heavy(part)
+            text = _heavy(part)
         case Metrics():
-            return _metrics(part)
+            text = _metrics(part)
         case Memory():
-            return _memory(part)
+            text = _memory(part)
         case Rivals():
-            return _rivals(part)
+            text = _rivals(part)
+        case Lifecycle():
+            text = _lifecycle(part)
+        case Soak():
+            text = _soak(part)
+        case Workers():
+            text = _workers(part)
+        case Overload():
+            text = _overload(part)
+        case Slow():
+            text = _slow(part)
+    return text
 
 
 def goal_table(parts: Iterable[Part]) -> str:
@@ -33,7 +64,7 @@ def goal_table(parts: Iterable[Part]) -> str:
     for goal in (goal for part in parts for goal in goals(part)):
         sign = "≥" if goal.at_least else "≤"
         verdict = "met" if goal.met else "**missed**"
-        rows.append([goal.what, f"{sign} {goal.bound:g} {goal.unit}", f"{goal.reached:.3g}", verdict])
+        rows.append([goal.what, f"{sign} {goal.bound:,g} {goal.unit}", _number(goal.reached), verdict])
     return _table(["what", "goal", "reached", ""], rows)
 
 
@@ -148,3 +179,141 @@ def _rivals(rivals: Rivals) -> str:
             rows.append([title, str(cell.connections), *_compared(cell, server, "ours"), *taken])
             title, taken = "", [""] * len(taken)
     return _table(head, rows)
+
+
+def _lifecycle(lifecycle: Lifecycle) -> str:
+    rows = [
+        [
+            name,
+            f"{sum(one.events for one in runs)}",
+            f"{sum(one.requests for one in runs):,}",
+            f"{sum(one.failed for one in runs):,}",
+            f"{sum(one.retried for one in runs):,}",
+            f"{median(one.p50 for one in runs):.2f}",
+            f"{median(one.p99 for one in runs):.2f}",
+            f"{max(one.longest for one in runs):.0f}",
+        ]
+        for name, runs in lifecycle.passages.items()
+    ]
+    head = ["what happens", "how often", "requests", "failed", "sent again", "p50, ms", "p99, ms", "longest, ms"]
+    return f"{_table(head, rows)}\n\nOne server answers {lifecycle.capacity:,.0f} requests a second."
+
+
+def _workers(workers: Workers) -> str:
+    runs = workers.runs
+    ready = [seconds for run in runs for seconds in run.ready]
+    row = [
+        f"{len(ready)}",
+        f"{sum(run.requests for run in runs):,}",
+        f"{sum(run.lost for run in runs)} of {sum(sum(run.connections) for run in runs)}",
+        f"{sum(run.counted - run.answered for run in runs)}",
+        f"{median(ready):.2f}",
+        f"{max(ready):.2f}",
+        f"{median(run.quiet_p99 for run in runs):.1f}",
+        f"{median(run.p99 for run in runs):.1f}",
+    ]
+    head = [
+        "kills",
+        "requests",
+        "lost, of connections",
+        "counted beyond those answered",
+        "replaced after, s",
+        "at worst, s",
+    ]
+    rate = f"{workers.workers} workers answer {workers.capacity:,.0f} requests a second."
+    return f"{_table([*head, 'quiet p99, ms', 'p99, ms'], [row])}\n\n{rate}"
+
+
+def _soak(soak: Soak) -> str:
+    runs = [("requests", run) for run in soak.requests] + [("reloads", run) for run in soak.reloads]
+    head = ["after", "resident", "anonymous", "and after", "resident", "anonymous", "most, resident", "most, anonymous"]
+    return _table(head, [_soak_row(what, run) for what, run in runs])
+
+
+def _soak_row(what: str, marks: list[Mark]) -> list[str]:
+    ends = [
+        text
+        for mark in (marks[0], marks[-1])
+        for text in (f"{mark.done:,} {what}", _megabytes(mark.resident), _megabytes(mark.anonymous))
+    ]
+    most = [max(mark.resident for mark in marks), max(mark.anonymous for mark in marks)]
+    return [*ends, *map(_megabytes, most)]
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / MEGABYTE:.1f} MB"
+
+
+def _overload(overload: Overload) -> str:
+    head = ["bounded by", "offered", "requests/s", "answered/s", "accepted: p50, ms", "p99, ms", "too late"]
+    head += [
+        "refused",
+        "refusal: p50, ms",
+        "p99, ms",
+        "come again after, ms",
+        "as before after, s",
+        "client late: p99, ms",
+    ]
+    rows = []
+    for bound, runs in overload.runs.items():
+        title = bound
+        for stretches in zip(*(run.stretches for run in runs), strict=True):
+            rows.append([title, *_stretches(stretches)])
+            title = ""
+    return f"{_table(head, rows)}\n\n" + "\n".join(_beside(bound, runs) for bound, runs in overload.runs.items())
+
+
+def _stretches(runs: Sequence[Stretch]) -> list[str]:
+    """The same stretch of each run, as a row."""
+    refused = median(run.refused for run in runs) > 0
+    retry_after = median(run.retry_after_ms for run in runs)
+    back = [run.back_after_seconds for run in runs if run.back_after_seconds is not None]
+    return [
+        f"{runs[0].load:g} times",
+        _number(median(run.offered_a_second for run in runs)),
+        _number(median(run.answered_a_second for run in runs)),
+        f"{median(run.p50_ms for run in runs):.1f}",
+        f"{median(run.p99_ms for run in runs):.1f}",
+        f"{median(run.late for run in runs):,.0f}",
+        f"{median(run.refused for run in runs):,.0f}",
+        f"{median(run.refusal_p50_ms for run in runs):.2f}" if refused else "",
+        f"{median(run.refusal_p99_ms for run in runs):.2f}" if refused else "",
+        f"{retry_after:.0f}" if retry_after else "",
+        f"{median(back):.1f}" if back else "",
+        f"{median(run.lag_p99_ms for run in runs):.2f}",
+    ]
+
+
+def _beside(bound: str, runs: list[OverloadRun]) -> str:
+    """What there is to say of whole runs."""
+    before, most, after = (
+        f"{median(figures) / MEGABYTE:.1f} MB"
+        for figures in zip(*((run.resident_before, run.resident_most, run.resident_after) for run in runs), strict=True)
+    )
+    memory = f"- `{bound}`: memory {before} before, {most} at the most, {after} afterwards"
+    if bound == "deadline":
+        return f"{memory}."
+    refusal = median(run.server_refusal_ms for run in runs)
+    return f"{memory}; a refusal takes {refusal * 1e3:.0f} µs by the server's own count."
+
+
+def _slow(slow: Slow) -> str:
+    head = ["beside", "p50, ms", "p99, ms", "of the quiet p99", "server's CPU", "client late: p99, ms"]
+    beside = [crowded.p99_ms / quiet.p99_ms for crowded, quiet in zip(slow.crowded, slow.quiet, strict=True)]
+    rows = [
+        ["nobody", *_steady(slow.quiet, [1.0])],
+        ["slow, idle and vanishing clients", *_steady(slow.crowded, beside)],
+    ]
+    crowd = {what: median(run.crowd[what] for run in slow.crowded) for what in slow.crowded[0].crowd}
+    said = ", ".join(f"{count:,.0f} {what}" for what, count in crowd.items())
+    return f"{_table(head, rows)}\n\n{slow.rate:,.0f} requests left a second. Of the others: {said}."
+
+
+def _steady(runs: list[SteadyRun], beside: list[float]) -> list[str]:
+    return [
+        f"{median(run.p50_ms for run in runs):.2f}",
+        f"{median(run.p99_ms for run in runs):.2f}",
+        f"{median(beside):.2f}",
+        f"{median(run.cpu for run in runs):.0%} of a core",
+        f"{median(run.lag_p99_ms for run in runs):.2f}",
+    ]

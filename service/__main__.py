@@ -16,6 +16,7 @@ from service.config import Settings, load_settings, unknown_variables
 from service.errors import ForwardpassError, SettingsError
 from service.logs import set_up
 from service.open_files import make_room
+from service.workers import Supervisor
 
 # Each command imports what it needs when it is called: none waits for another's libraries, and none of them
 # needs the extras of another.
@@ -114,16 +115,28 @@ def _serve(options: argparse.Namespace) -> int:
         logger.warning("%s is no setting: is it misspelt?", name)
 
     _require("onnxruntime", "cpu")
+    # It is numpy's, which computes nothing here that would need its threads; none may run where workers are forked.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from service.http.app import create_app
-    from service.http.server import Server, configure, listen
+    from service.http.crew import Crew
+    from service.http.listeners import Listeners
+    from service.http.server import Server, configure
 
     app = create_app(settings)
     more = make_room(settings.max_connections)
     if more:
         logger.warning("%d more open files would be needed for %d connections", more, settings.max_connections)
-    listener = listen(settings.host, settings.port)
-    Server(configure(app)).run(sockets=[listener])
-    return SUCCESS
+    listeners = Listeners(settings.host, settings.port, settings.workers)
+    server = Server(configure(app))
+    if settings.workers == 1:
+        try:
+            server.run([listeners.of(0)])
+        except OSError as error:
+            raise listeners.refused(error) from None
+        return SUCCESS
+
+    crew = Crew(server, listeners, app.state.metrics)
+    return Supervisor(settings.workers, crew, seconds=settings.drain_delay + settings.drain_seconds).run()
 
 
 def _exit_at_once(number: int, _frame: FrameType | None) -> NoReturn:
@@ -164,7 +177,7 @@ def _inspect(options: argparse.Namespace) -> int:
         return SUCCESS
     from service.inspection import inspect
 
-    findings = inspect(settings.models, max_batch=settings.max_batch, dependent_rows=settings.dependent_rows)
+    findings = inspect(settings)
     print("\n\n".join(finding.text for finding in findings))
     return SUCCESS if all(finding.sound for finding in findings) else FAILURE
 

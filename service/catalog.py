@@ -51,8 +51,10 @@ class Catalog:
         self._settings = settings
         self._metrics = metrics
         self._selection = Selection(settings.versions)
+        self._left_out: set[str] = set()
+        """What was said at the last look of what is left out."""
         try:
-            found = find_models(settings.models)
+            found = self._find()
         except ModelError as error:
             raise SettingsError(f"models is {error.message}") from None
         self._selection.require(found)
@@ -107,7 +109,7 @@ class Catalog:
         """
         async with self._changing:
             try:
-                found = await asyncio.to_thread(find_models, self._settings.models)
+                found = await asyncio.to_thread(self._find)
             except ModelError as error:
                 if error.message != self._missing:
                     logger.warning("what is served goes on as it is: %s", error.message)
@@ -124,11 +126,13 @@ class Catalog:
         """
         async with self._changing:
             try:
-                versions = (await asyncio.to_thread(find_models, self._settings.models)).get(name, {})
+                versions = (await asyncio.to_thread(self._find)).get(name, {})
             except ModelError as error:
                 raise NotReadyError(f"{name} is not loaded: {error.message}") from None
             if not versions:
                 raise UnknownModelError(f"no model {name!r} lies where the models are")
+            if not self._selection.of(name, versions):
+                raise UnknownModelError(f"{name} lies where the models are, but in no version that is selected")
             self._unloaded.discard(name)
             for key in [key for key in self._refused if key[0] == name]:
                 del self._refused[key]
@@ -148,7 +152,7 @@ class Catalog:
             self._unloaded.add(name)
             self._awaited = {key for key in self._awaited if key[0] != name}
             for key in [key for key in self._served if key[0] == name]:
-                self._retire(key)
+                self._take_out(key)
 
     def find(self, name: str, version: str | None = None) -> ServedModel:
         """The model that answers under this name, in its latest version where none is named.
@@ -183,6 +187,15 @@ class Catalog:
     async def close(self) -> None:
         """Answer what waits, refuse what comes."""
         await asyncio.gather(*(model.batcher.close() for model in self._served.values()), self._retirement.close())
+
+    def _find(self) -> dict[str, dict[int, Path]]:
+        """What lies on disk now, on any thread; what is left out of it is logged once, as long as it is."""
+        left_out: set[str] = set()
+        found = find_models(self._settings.models, left_out.add)
+        for said in sorted(left_out - self._left_out):
+            logger.warning("%s", said)
+        self._left_out = left_out
+        return found
 
     def _entry(self, name: str, version: str) -> IndexEntry:
         model = self._served.get((name, version))
@@ -228,14 +241,14 @@ class Catalog:
         except Exception as error:
             # Whatever a damaged model brings up, the others are served.
             logger.exception("%s version %s failed to load", *key)
-            return f"it cannot be loaded: {error}"
+            return f"it cannot be loaded: {error!r}"
 
     def _take(
         self, key: _Key, place: Path, now: Imprint, made: Prepared | str, loop: asyncio.AbstractEventLoop
     ) -> None:
         """Put a version in the place of what answers under its name, in one step; or keep why it cannot be."""
         outcome = "failed" if isinstance(made, str) else "ok"
-        self._metrics.loads[*key, outcome] += 1
+        self._metrics.loads.add(*key, outcome)
         if isinstance(made, str):
             before = self._refused.get(key)
             self._refused[key] = _Refusal(made, now)
@@ -246,8 +259,6 @@ class Catalog:
         model = serve(made, self._settings, self._metrics.model(key[0], int(key[1])), loop)
         self._retire(key)
         self._served[key] = model
-        batcher = model.batcher
-        model.stats.queue_rows = lambda: batcher.waiting_rows
         self._places[key] = place, now
         self._refused.pop(key, None)
         self._awaited.discard(key)
@@ -259,7 +270,7 @@ class Catalog:
         answers = any((name, version) in self._served for version in wanted)
         for key in [key for key in self._served if key[0] == name and key[1] not in wanted]:
             if answers or (not wanted and is_gone(self._places[key][0])):
-                self._retire(key)
+                self._take_out(key)
         for key in [key for key in self._refused if key[0] == name and key[1] not in wanted]:
             del self._refused[key]
         if any(key[0] == name for key in self._awaited):
@@ -268,6 +279,11 @@ class Catalog:
             self._awaited = awaited if answers else awaited | {(name, version) for version in wanted}
         if not wanted and name not in self._latest:
             del self._selected[name]
+
+    def _take_out(self, key: _Key) -> None:
+        """Serve a version no longer, in favour of none of its number."""
+        self._retire(key)
+        self._metrics.retire(*key)
 
     def _retire(self, key: _Key) -> None:
         """Take a version out of service, if it is in it; it ends when the last request that knows it has."""

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -27,11 +27,6 @@ _SECRETS = {"tls_key_password"}
 """Settings whose values are repeated to nobody."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-
-
-def _threads(given: object) -> object:
-    """The number that `auto` stands for."""
-    return usable_cpus().threads if given == "auto" else given
 
 
 class Settings(BaseSettings):
@@ -58,10 +53,15 @@ class Settings(BaseSettings):
         "cpu",
         description="What computes: onnxruntime's CPU or CUDA provider; with `cuda,cpu` the CPU where CUDA cannot.",
     )
-    threads: Annotated[int, BeforeValidator(_threads), Field(ge=1, le=1024)] = Field(
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
         1,
-        description="Threads that one run of a model may use; `auto` for as many as there are whole CPUs to use, by "
-        "affinity and by the container's quota.",
+        description="Processes that serve, on one port; `auto` for as many as have a whole CPU for each of their "
+        "threads. Each has all models, and every other limit is that of one of them.",
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1,
+        description="Threads that one run of a model may use; `auto` for as many as there are whole CPUs for each "
+        "worker, by affinity and by the container's quota.",
     )
     execution: Literal["auto", "inline", "thread"] = Field(
         "auto",
@@ -141,10 +141,29 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
         30, description="Seconds that requests in flight may take to end, once the server takes no more."
     )
+    tracing: Literal["off", "otlp"] = Field(
+        "off",
+        description="Whether each prediction is told to a collector of OpenTelemetry's traces; all else of that is "
+        "said by the variables `OTEL_*`.",
+    )
     log_level: LogLevel = Field("info", description="Least severity that is logged.")
     log_format: Literal["eye", "json"] = Field(
         "eye", description="How a line of the log is written: for the eye, or as a JSON object."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_out(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Let `auto` stand for what the CPUs give. Where both are left to us, one process has them all."""
+        workers, threads = given.get("workers", 1), given.get("threads", 1)
+        if "auto" in (workers, threads):
+            cpus = usable_cpus()
+            if workers == "auto":
+                workers = 1 if threads == "auto" else cpus.shared_by(_whole(threads))
+            if threads == "auto":
+                threads = cpus.shared_by(_whole(workers))
+            given = {**given, "workers": workers, "threads": threads}
+        return given
 
     @classmethod
     def settings_customise_sources(
@@ -188,6 +207,12 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
             f"model_control ({names_of('model_control')}) is 'explicit', and the server listens on {settings.host}: "
             f"set keys ({names_of('keys')}), or whoever reaches it may unload its models"
         )
+    if settings.model_control == "explicit" and settings.workers > 1:
+        raise SettingsError(
+            f"model_control ({names_of('model_control')}) is 'explicit', and workers ({names_of('workers')}) is "
+            f"{settings.workers}: a request would load the model in one of them only; let there be one, or let all "
+            "watch the models"
+        )
     return settings
 
 
@@ -200,6 +225,12 @@ def unknown_variables() -> list[str]:
 def names_of(setting: str) -> str:
     """Where an operator sets a setting."""
     return f"variable {PREFIX}{setting.upper()}, flag --{setting.replace('_', '-')}"
+
+
+def _whole(given: object) -> int:
+    """The number, if it is one above 0; what else it is, is said where each value is checked."""
+    text = str(given)
+    return max(1, int(text)) if text.isascii() and text.isdecimal() else 1
 
 
 def _is_here(host: str) -> bool:

@@ -30,6 +30,10 @@ class Cpus(NamedTuple):
             return self.affinity
         return max(1, min(self.affinity, int(self.quota.cpus)))
 
+    def shared_by(self, number: int) -> int:
+        """How many of these threads each of so many has for itself: one at least."""
+        return max(1, self.threads // number)
+
 
 def usable_cpus(root: Path = Path("/")) -> Cpus:
     """What this process may use now, by the files of the system whose root is `root`."""

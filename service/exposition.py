@@ -15,29 +15,35 @@ class Family:
     """Counters or gauges of one name."""
 
     def __init__(self, name: str, kind: Literal["counter", "gauge"], meaning: str, labels: Sequence[str] = ()) -> None:
+        self.name = name
         self.head = _head(name, kind, meaning)
         """The lines that stand before the samples, or alone where there are none."""
         self._series = cache(partial(_series, name, labels))
 
-    def sample(self, value: float, *labels: str) -> str:
-        """A sample's line; `labels` are the values of the family's labels, in their order."""
-        return f"{self._series(*labels)} {number(value)}\n"
+    def sample(self, cells: Sequence[float], *labels: str) -> str:
+        """The line of a value; `labels` are the values of the family's labels, in their order."""
+        return f"{self._series(*labels)} {number(cells[0])}\n"
 
 
 class HistogramFamily:
     """Histograms of one name, which have the same bounds."""
 
     def __init__(self, name: str, meaning: str, bounds: Sequence[float], labels: Sequence[str] = ()) -> None:
+        self.name = name
         self.head = _head(name, "histogram", meaning)
         """The lines that stand before the samples, or alone where there are none."""
         self._template = cache(partial(_histogram_template, name, bounds, labels))
 
-    def samples(self, counts: Sequence[int], total: float, *labels: str) -> str:
-        """The lines of a histogram, from what each bucket alone holds, the last one all above the bounds, and the sum.
+    def sample(self, cells: Sequence[float], *labels: str) -> str:
+        """The lines of a histogram; none where nothing was observed.
 
-        `labels` are the values of the family's labels, in their order.
+        `cells` are what each bucket alone holds, the last one all above the bounds, and behind them the sum. `labels`
+        are the values of the family's labels, in their order.
         """
-        cumulative = [*accumulate(counts)]
+        *counts, total = cells
+        cumulative = [*accumulate(map(int, counts))]
+        if not cumulative[-1]:
+            return ""
         return self._template(*labels) % (*cumulative, number(total), cumulative[-1])
 
 

@@ -15,6 +15,7 @@ def fields(settings: Settings, models: Mapping[str, Sequence[str]], cpus: Cpus) 
     return {
         "models": models,
         "provider": settings.provider,
+        "workers": settings.workers,
         "threads": settings.threads,
         "cpus": cpus.threads,
         "max_body": settings.max_body,
@@ -29,7 +30,8 @@ def table(settings: Settings, models: Mapping[str, Sequence[str]], cpus: Cpus) -
     if len(models) > _SHOWN:
         rows.append((f"… {len(models) - _SHOWN} more", "at /v2/repository/index"))
     threads = f"{settings.threads} thread{'s' if settings.threads > 1 else ''} a run"
-    rows.append(("computed by", f"{settings.provider}, {threads}; {cpus.threads} CPUs to use"))
+    workers = f"{settings.workers} workers, " if settings.workers > 1 else ""
+    rows.append(("computed by", f"{settings.provider}, {workers}{threads}; {cpus.threads} CPUs to use"))
     limits = f"{settings.max_body / _MIB:g} MiB a body, {settings.max_queue:,} rows waiting for a model"
     rows.append(("at most", f"{limits}, {settings.max_connections:,} connections"))
     width = max(len(name) for name, _ in rows)

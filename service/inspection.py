@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from service.config import Settings
 from service.errors import ForwardpassError
 from service.manifest import VARIABLE, ModelManifest, TensorSpec
-from service.model.loading import load
-from service.model.plan import DependentRows, Plan, plan
+from service.model.plan import Plan
 from service.model.store import find_models, printable
+from service.served import prepare
 
 _NAMES_SHOWN = 6
 
@@ -20,27 +21,27 @@ class Finding(NamedTuple):
     sound: bool
 
 
-def inspect(path: Path, *, max_batch: int = 256, dependent_rows: DependentRows = "alone") -> list[Finding]:
+def inspect(settings: Settings) -> list[Finding]:
     """Look at an ONNX file, a version, a model or a folder of models, opened and tried as the server does it.
 
-    Raises `ModelError` where there is nothing of the kind at `path`.
+    Raises `ModelError` where there is nothing of the kind where the settings say.
     """
     return [
-        _inspect(place, name, version, max_batch, dependent_rows)
-        for name, versions in find_models(path).items()
+        _inspect(place, name, version, settings)
+        for name, versions in find_models(settings.models).items()
         for version, place in versions.items()
     ]
 
 
-def _inspect(place: Path, name: str, version: int, max_batch: int, dependent_rows: DependentRows) -> Finding:
+def _inspect(place: Path, name: str, version: int, settings: Settings) -> Finding:
     title = f"{name} version {version}"
     if place.is_file():
         title = f"{printable(Path(place.name))}, an ONNX file without a manifest, served as {title}"
     try:
-        loaded = load(place, name)
-        decided = plan(loaded, max_batch, dependent_rows)
+        prepared = prepare(place, name, settings)
     except ForwardpassError as error:
         return Finding(f"{title}\n  NOT SOUND  {error.message}", sound=False)
+    loaded, decided = prepared.loaded, prepared.plan
     manifest = decided.manifest
     lines = [title, *_tensors(manifest), *_origin(manifest), f"  batches    {_batches(manifest, decided)}"]
     lines += [f"  note       {note}" for note in loaded.notes + decided.notes]

@@ -21,6 +21,8 @@ _KEY_BYTES = 32
 _PREFIX = "fp_"
 """What keys begin with, for those who look for secrets where none should be."""
 _SCHEME = b"bearer"
+_MOST = 1024 * 1024
+"""Bytes of a file of keys: thousands of them."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SUM = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -110,7 +112,7 @@ def add_key(path: Path, key: NewKey) -> None:
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content, mode = file.read(), os.fstat(file.fileno()).st_mode
+            content, mode = file.read(_MOST + 1), os.fstat(file.fileno()).st_mode
         text = content.decode()
     except UnicodeDecodeError:
         raise SettingsError(f"the file of keys {path} is no text in UTF-8") from None
@@ -118,6 +120,8 @@ def _read(path: Path) -> str:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else error
         raise SettingsError(f"the file of keys {path} cannot be read: {reason}") from None
+    if len(content) > _MOST:
+        raise SettingsError(f"the file of keys {path} has more than {_MOST} bytes: is it another file?")
     if mode & stat.S_IWOTH:
         raise SettingsError(f"the file of keys {path} may be written by anybody, who could add a key: chmod o-w {path}")
     return text
@@ -127,7 +131,7 @@ def _parse(path: Path, text: str) -> dict[str, Entry]:
     """The keys in the text of a file, by name."""
     try:
         tables = tomllib.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"the file of keys {path} is no TOML: {error}") from None
     entries: dict[str, Entry] = {}
     owners: dict[bytes, str] = {}

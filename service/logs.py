@@ -25,6 +25,17 @@ def set_up(log_format: str, level: str, stream: TextIO) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
+def mark(**fields: object) -> None:
+    """Have these fields in every record from now on."""
+
+    def add(record: logging.LogRecord) -> bool:
+        record.fields = {**fields, **getattr(record, "fields", {})}
+        return True
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(add)
+
+
 def beside(fields: Mapping[str, object], table: Sequence[str] = ()) -> dict[str, Any]:
     """What a record has beside its sentence: fields, and a table that stands for some of them before the eye."""
     return {"fields": fields, "table": table}

@@ -24,8 +24,10 @@ def _rows(settings: Settings, cpus: Cpus) -> Iterator[tuple[str, str]]:
         yield "quota", "none: no control group bounds its time"
     else:
         yield "quota", f"{cpus.quota.cpus:g} CPUs' worth of time, by {cpus.quota.file}"
-    yield "threads", f"{settings.threads} a run by the settings; FORWARDPASS_THREADS=auto gives {cpus.threads}"
-    if settings.threads > cpus.threads:
+    workers, threads = cpus.shared_by(settings.threads), cpus.shared_by(settings.workers)
+    yield "workers", f"{settings.workers} by the settings; FORWARDPASS_WORKERS=auto gives {workers}"
+    yield "threads", f"{settings.threads} a run by the settings; FORWARDPASS_THREADS=auto gives {threads}"
+    if settings.workers * settings.threads > cpus.threads:
         yield "", "more than there are CPUs to use: runs will be stopped in their midst"
     available = provider_names()
     lacking = [name for name in settings.provider.split(",") if name not in available]

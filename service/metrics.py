@@ -1,18 +1,13 @@
-"""Every number the service counts. The hot path bumps plain numbers; Prometheus' page is written when scraped."""
+"""Every number the service counts. The hot path bumps plain numbers, which are read when somebody asks."""
 
+import os
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
-from operator import itemgetter
 from time import time
 from typing import Literal, NamedTuple, get_args
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-
-from service.exposition import Family, HistogramFamily
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from service.numbers import Cells, Labels, Numbers, Owner, SharedNumbers
 
 # Each bound is a series of each version, for Prometheus to keep. The request's duration is what promises are made of:
 # three bounds a decade where a server alone answers, fewer in the seconds of a queue about to be refused.
@@ -22,29 +17,61 @@ PHASE_SECONDS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
 # The first bound tells whether requests share batches at all, the others about how many.
 ROWS = (1, 4, 16, 64, 256, 1024)
 
+RETIRED = 8
+"""How many versions that are no longer served a page still shows, the last ones: so that nothing of what they counted
+last is missed by a scraper, and that a page does not grow with every version there ever was."""
+
 Dialect = Literal["v1", "v2"]
 """The protocol of a request: rows, or the Open Inference Protocol."""
-"""What predictions are asked in."""
 
 Outcome = Literal["ok", "invalid", "refused", "expired", "failed", "cancelled"]
 """How a request ended: answered; refused for what it contains, for want of room or of a model that is ready; too late
 for its own time limit; by a failure of the model or of the server; let go by its client."""
 
+_FROM_ZERO: tuple[tuple[Dialect, Outcome], ...] = tuple(product(get_args(Dialect), ("ok", "failed")))
+
+RESTARTS = "forwardpass_worker_restarts_total"
+UNROUTED = "forwardpass_unrouted_requests_total"
+LOADS = "forwardpass_model_loads_total"
+REQUESTS = "forwardpass_requests_total"
+INVALID = "forwardpass_invalid_requests_total"
+OUTSIDE = "forwardpass_out_of_range_values_total"
+IN_FLIGHT = "forwardpass_requests_in_flight"
+QUEUE_ROWS = "forwardpass_queue_rows"
+DURATION = "forwardpass_request_duration_seconds"
+PHASES = "forwardpass_phase_duration_seconds"
+BATCH_ROWS = "forwardpass_batch_rows"
+# Those that Prometheus is not shown as they are.
+PROCESS = "process"
+_FAILED_SECONDS, _BATCHES, _LAST_BATCH = "failed_seconds", "batches", "last_batch"
+# Those that are not only counted up.
+_GAUGES, _LATEST = frozenset({IN_FLIGHT, QUEUE_ROWS, PROCESS}), frozenset({_LAST_BATCH})
+
 
 class Histogram:
     """Counts of observations by bucket, and their sum."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("bounds", "cells")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float], cells: Cells) -> None:
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+        self.cells = cells
+        """The counts of the buckets, the last one of all above the bounds; behind them the sum."""
 
     def observe(self, value: float) -> None:
         """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+        self.cells[bisect_left(self.bounds, value)] += 1
+        self.cells[-1] += value
+
+    @property
+    def counts(self) -> list[int]:
+        """How many were observed in each bucket alone."""
+        return [int(count) for count in self.cells[:-1]]
+
+    @property
+    def total(self) -> float:
+        """The sum of all that was observed."""
+        return self.cells[-1]
 
     @property
     def count(self) -> int:
@@ -52,62 +79,25 @@ class Histogram:
         return sum(self.counts)
 
 
-class ModelStats:
-    """The numbers of one version of one model; written on the event loop only."""
+class Counts:
+    """Counts by the values of some labels."""
 
-    def __init__(self) -> None:
-        self.requests: Counter[tuple[Dialect, Outcome]] = Counter()
-        """Ended requests by protocol and outcome."""
-        self.invalid: Counter[str] = Counter()
-        """Requests refused for their content, by error code."""
-        self.outside: Counter[str] = Counter()
-        """Values outside the range that training saw, by feature; written where batches are computed."""
-        self.in_flight = 0
-        self.duration = Histogram(SECONDS)
-        self.decode = Histogram(PHASE_SECONDS)
-        self.queue = Histogram(PHASE_SECONDS)
-        self.compute = Histogram(PHASE_SECONDS)
-        self.encode = Histogram(PHASE_SECONDS)
-        self.batch_rows = Histogram(ROWS)
-        self.queue_rows: Callable[[], int] = lambda: 0
+    def __init__(self, numbers: Numbers, owner: Owner) -> None:
+        self._numbers = numbers
+        self._owner = owner
+        self._cells = numbers.of(owner)
 
-        self.failed_seconds = 0.0
-        """What the requests took that were not answered, from their first byte decoded to their error."""
-        self.batches: dict[int, tuple[int, float]] = {}
-        """For each number of rows, how many batches had it and the seconds they took together."""
-        self.last_batch = 0.0
-        """When a batch was last computed, in seconds since 1970."""
+    def add(self, *labels: str, by: int = 1) -> None:
+        """Count one, or several; on any thread, if on no other."""
+        cells = self._cells.get(labels)
+        if cells is None:
+            cells = self._numbers.cells(self._owner, labels)
+        cells[0] += by
 
-    def end(self, protocol: Dialect, outcome: Outcome) -> None:
-        """Count the end of a request in flight."""
-        self.in_flight -= 1
-        self.requests[protocol, outcome] += 1
-
-    def answer(self, protocol: Dialect, decode: float, encode: float, duration: float) -> None:
-        """Count a request in flight that is answered, with the seconds that it took."""
-        # `observe`, three times, without its calls.
-        histogram = self.decode
-        histogram.counts[bisect_left(PHASE_SECONDS, decode)] += 1
-        histogram.total += decode
-        histogram = self.encode
-        histogram.counts[bisect_left(PHASE_SECONDS, encode)] += 1
-        histogram.total += encode
-        histogram = self.duration
-        histogram.counts[bisect_left(SECONDS, duration)] += 1
-        histogram.total += duration
-        self.end(protocol, "ok")
-
-    def ended(self, *outcomes: Outcome) -> int:
-        """How many requests ended in one of these ways."""
-        return sum(count for (_, outcome), count in self.requests.items() if outcome in outcomes)
-
-    def count_batch(self, rows: int, seconds: float) -> None:
-        """Count one batch that was computed."""
-        self.batch_rows.observe(rows)
-        self.compute.observe(seconds)
-        count, total = self.batches.get(rows, (0, 0.0))
-        self.batches[rows] = (count + 1, total + seconds)
-        self.last_batch = time()
+    @property
+    def by_labels(self) -> dict[Labels, int]:
+        """What was counted so far."""
+        return {labels: int(cells[0]) for labels, cells in list(self._cells.items()) if cells[0]}
 
 
 class Version(NamedTuple):
@@ -117,141 +107,160 @@ class Version(NamedTuple):
     version: str
 
 
-class Metrics:
-    """All numbers of a process, and the page that shows them."""
+class ModelStats:
+    """The numbers of one version of one model, which live in `numbers`; written on the event loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Numbers, version: Version) -> None:
+        def cells(family: str, *labels: str, size: int = 1) -> Cells:
+            return numbers.cells(Owner(family, version), labels, size)
+
+        def histogram(family: str, bounds: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(bounds, cells(family, *labels, size=len(bounds) + 2))
+
+        self._numbers = numbers
+        self._version = version
+        self.requests = Counts(numbers, Owner(REQUESTS, version))
+        """Ended requests by protocol and outcome."""
+        for dialect, outcome in _FROM_ZERO:
+            self.requests.add(dialect, outcome, by=0)
+        self._answered = {dialect: cells(REQUESTS, dialect, "ok") for dialect in get_args(Dialect)}
+        self.invalid = Counts(numbers, Owner(INVALID, version))
+        """Requests refused for their content, by error code."""
+        self.outside = Counts(numbers, Owner(OUTSIDE, version))
+        """Values outside the range that training saw, by feature; written where batches are computed."""
+        self._in_flight = cells(IN_FLIGHT)
+        self._queue_rows = cells(QUEUE_ROWS)
+        self.duration = histogram(DURATION, SECONDS)
+        self.decode = histogram(PHASES, PHASE_SECONDS, "decode")
+        self.queue = histogram(PHASES, PHASE_SECONDS, "queue")
+        self.compute = histogram(PHASES, PHASE_SECONDS, "compute")
+        self.encode = histogram(PHASES, PHASE_SECONDS, "encode")
+        self.batch_rows = histogram(BATCH_ROWS, ROWS)
+        self._failed_seconds = cells(_FAILED_SECONDS)
+        self._batches: dict[int, Cells] = {}
+        self._last_batch = cells(_LAST_BATCH)
+
+    def begin(self) -> None:
+        """Count a request that is now in flight."""
+        self._in_flight[0] += 1
+
+    def end(self, protocol: Dialect, outcome: Outcome) -> None:
+        """Count the end of a request in flight."""
+        self._in_flight[0] -= 1
+        self.requests.add(protocol, outcome)
+
+    def answer(self, protocol: Dialect, decode: float, encode: float, duration: float) -> None:
+        """Count a request in flight that is answered, with the seconds that it took."""
+        # `observe`, three times, and `end`, without their calls.
+        cells = self.decode.cells
+        cells[bisect_left(PHASE_SECONDS, decode)] += 1
+        cells[-1] += decode
+        cells = self.encode.cells
+        cells[bisect_left(PHASE_SECONDS, encode)] += 1
+        cells[-1] += encode
+        cells = self.duration.cells
+        cells[bisect_left(SECONDS, duration)] += 1
+        cells[-1] += duration
+        self._in_flight[0] -= 1
+        self._answered[protocol][0] += 1
+
+    def fail(self, protocol: Dialect, outcome: Outcome, seconds: float) -> None:
+        """Count a request in flight that gets an error, so many seconds after it was there."""
+        self._failed_seconds[0] += seconds
+        self.end(protocol, outcome)
+
+    def count_batch(self, rows: int, seconds: float) -> None:
+        """Count one batch that was computed."""
+        self.batch_rows.observe(rows)
+        self.compute.observe(seconds)
+        cells = self._batches.get(rows)
+        if cells is None:
+            owner = Owner(_BATCHES, self._version)
+            cells = self._batches[rows] = self._numbers.cells(owner, (str(rows),), 2)
+        cells[0] += 1
+        cells[1] += seconds
+        self._last_batch[0] = time()
+
+    def count_outside(self, found: Iterable[tuple[str, int]]) -> None:
+        """Count values outside the range that training saw, by feature."""
+        for feature, count in found:
+            self.outside.add(feature, by=count)
+
+    def wait(self, more: int) -> None:
+        """Count rows that begin to wait, or, where it is negative, that wait no longer."""
+        self._queue_rows[0] += more
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are neither answered nor refused."""
+        return int(self._in_flight[0])
+
+    @property
+    def queue_rows(self) -> int:
+        """Rows that wait."""
+        return int(self._queue_rows[0])
+
+    @property
+    def failed_seconds(self) -> float:
+        """What the requests took that were not answered, from their first byte decoded to their error."""
+        return self._failed_seconds[0]
+
+    @property
+    def batches(self) -> dict[int, tuple[int, float]]:
+        """For each number of rows, how many batches had it and the seconds they took together."""
+        batches = self._numbers.of(Owner(_BATCHES, self._version))
+        return {int(rows): (int(count), seconds) for (rows,), (count, seconds) in batches.items()}
+
+    @property
+    def last_batch(self) -> float:
+        """When a batch was last computed, in seconds since 1970; 0 where none was."""
+        return self._last_batch[0]
+
+    def ended(self, *outcomes: Outcome) -> int:
+        """How many requests ended in one of these ways."""
+        return sum(count for (_, outcome), count in self.requests.by_labels.items() if outcome in outcomes)
+
+
+class Metrics:
+    """All numbers of a server of so many processes, each of which counts by itself."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.numbers = Numbers() if workers == 1 else SharedNumbers(workers, gauges=_GAUGES, latest=_LATEST)
+        """All of them, by family and labels."""
         self.models: dict[Version, ModelStats] = {}
+        """The versions that are served, and the last ones that were."""
+        self._retired: dict[Version, None] = {}
+        """Those of them that are no longer served, the last one last."""
         self.ready: Callable[[], bool] = lambda: False
-        self.unrouted: Counter[str] = Counter()
+        self.restarts = Counts(self.numbers, Owner(RESTARTS))
+        """Workers that ended though nobody had asked them to, and were replaced."""
+        self.restarts.add(by=0)
+        self.unrouted = Counts(self.numbers, Owner(UNROUTED))
         """Requests that reached no model, by error code."""
-        self.loads: Counter[tuple[str, str, str]] = Counter()
+        self.loads = Counts(self.numbers, Owner(LOADS))
         """Attempts to load a version, by its model, its number and how they ended: `ok` or `failed`."""
-        self._families = _Families()
-        self._process = CollectorRegistry()
-        ProcessCollector(registry=self._process)
+
+    def show_process(self, worker: int) -> None:
+        """Show the figures of this process, as those of one of several workers."""
+        self.numbers.cells(Owner(PROCESS), (str(worker),))[0] = os.getpid()
 
     def model(self, name: str, version: int) -> ModelStats:
-        """The numbers of a version, which begin at zero the first time and go on after a reload."""
-        return self.models.setdefault(Version(name, str(version)), ModelStats())
+        """The numbers of a version that is served, which begin at zero the first time and go on after a reload."""
+        key = Version(name, str(version))
+        self._retired.pop(key, None)
+        stats = self.models.get(key)
+        if stats is None:
+            stats = self.models[key] = ModelStats(self.numbers, key)
+        return stats
 
-    def page(self) -> bytes:
-        """The metrics in Prometheus' text format, always in the same order.
+    def retire(self, name: str, version: str) -> None:
+        """Show a version that is no longer served as long as it is one of the last."""
+        self._retired[Version(name, version)] = None
+        if len(self._retired) > RETIRED:
+            oldest = next(iter(self._retired))
+            del self._retired[oldest], self.models[oldest]
 
-        Each version has its answered and its failed requests from zero on, so that a rate sees the first of them too;
-        every other series that something is counted in appears with its first count.
-        """
-        return "".join(self._families.text(self)).encode() + generate_latest(self._process)
-
-
-_FROM_ZERO = dict.fromkeys(product(get_args(Dialect), ("ok", "failed")), 0)
-
-_Samples = Callable[[ModelStats], Iterable[tuple[tuple[str, ...], float]]]
-"""What a version has in a family, by the labels that it does not have in all of them."""
-_Histograms = Callable[[ModelStats], Iterable[tuple[tuple[str, ...], Histogram]]]
-
-
-class _Families:
-    """What a page shows beside the process' own figures."""
-
-    def __init__(self) -> None:
-        self._ready = Family("forwardpass_ready", "gauge", "1 once every selected model answers, else 0.")
-        self._unrouted = Family(
-            "forwardpass_unrouted_requests_total",
-            "counter",
-            "Prediction requests that reached no model, by error code: there is none, or what was sent is unreadable.",
-            ("code",),
-        )
-        self._loads = Family(
-            "forwardpass_model_loads_total",
-            "counter",
-            "Attempts to load a version, at start and while running, by outcome: ok or failed.",
-            (*Version._fields, "outcome"),
-        )
-        self._numbers = _families_of_numbers()
-        self._histograms = _families_of_histograms()
-
-    def text(self, metrics: Metrics) -> Iterator[str]:
-        """The page's parts: each family's head, then its samples."""
-        yield self._ready.head
-        yield self._ready.sample(metrics.ready())
-        yield self._unrouted.head
-        for code, count in sorted(metrics.unrouted.items()):
-            yield self._unrouted.sample(count, code)
-        yield self._loads.head
-        for load, count in sorted(metrics.loads.items()):
-            yield self._loads.sample(count, *load)
-        models = sorted(metrics.models.items(), key=itemgetter(0))
-        for family, samples in self._numbers:
-            yield family.head
-            for version, stats in models:
-                for labels, value in sorted(samples(stats), key=itemgetter(0)):
-                    yield family.sample(value, *version, *labels)
-        for histograms, held in self._histograms:
-            yield histograms.head
-            for version, stats in models:
-                for labels, one in held(stats):
-                    if one.count:
-                        yield histograms.samples(one.counts, one.total, *version, *labels)
-
-
-def _families_of_numbers() -> list[tuple[Family, _Samples]]:
-    version = Version._fields
-    requests = Family(
-        "forwardpass_requests_total",
-        "counter",
-        "Prediction requests that reached a model and ended, by outcome.",
-        (*version, "protocol", "outcome"),
-    )
-    invalid = Family(
-        "forwardpass_invalid_requests_total",
-        "counter",
-        "Prediction requests refused for what they contain, by error code.",
-        (*version, "code"),
-    )
-    outside = Family(
-        "forwardpass_out_of_range_values_total",
-        "counter",
-        "Feature values outside the range that training saw.",
-        (*version, "feature"),
-    )
-    flying = Family("forwardpass_requests_in_flight", "gauge", "Prediction requests not yet answered.", version)
-    waiting = Family("forwardpass_queue_rows", "gauge", "Rows that wait.", version)
-    return [
-        (requests, lambda stats: {**_FROM_ZERO, **stats.requests}.items()),
-        (invalid, lambda stats: (((code,), count) for code, count in stats.invalid.items())),
-        # A copy, since a model's own thread may meet another feature meanwhile.
-        (outside, lambda stats: (((feature,), count) for feature, count in list(stats.outside.items()))),
-        (flying, lambda stats: [((), stats.in_flight)]),
-        (waiting, lambda stats: [((), stats.queue_rows())]),
-    ]
-
-
-def _families_of_histograms() -> list[tuple[HistogramFamily, _Histograms]]:
-    version = Version._fields
-    duration = HistogramFamily(
-        "forwardpass_request_duration_seconds",
-        "Time from the whole body read to the reply encoded, of successful requests.",
-        SECONDS,
-        version,
-    )
-    phases = HistogramFamily(
-        "forwardpass_phase_duration_seconds",
-        "Time by phase: decode, queue and encode of a request, compute of a batch.",
-        PHASE_SECONDS,
-        (*version, "phase"),
-    )
-    rows = HistogramFamily("forwardpass_batch_rows", "Rows of a batch.", ROWS, version)
-    return [
-        (duration, lambda stats: [((), stats.duration)]),
-        (
-            phases,
-            lambda stats: [
-                (("decode",), stats.decode),
-                (("queue",), stats.queue),
-                (("compute",), stats.compute),
-                (("encode",), stats.encode),
-            ],
-        ),
-        (rows, lambda stats: [((), stats.batch_rows)]),
-    ]
+    def total(self) -> Callable[[str, int], ModelStats]:
+        """What the whole server has counted by now, to be read by name and version."""
+        total = self.numbers.total()
+        return lambda name, version: ModelStats(total, Version(name, str(version)))

@@ -42,6 +42,17 @@ class Target(NamedTuple):
     """None for the latest."""
 
 
+class Timeline(NamedTuple):
+    """What became of a request's parts, as far as it came."""
+
+    version: int
+    """Of the model."""
+    rows: int | None
+    """None where its body could not be read."""
+    phases: tuple[tuple[str, float, float], ...]
+    """Names, beginnings and ends, on the clock `perf_counter`: decode, queue, compute, encode."""
+
+
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """What a wire sends back: the body of the request's protocol, or the error that is there in its place."""
 
@@ -51,6 +62,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     error: ForwardpassError | None = None
     seconds: float = 0.0
     """From the body, which was there, to the error."""
+    timeline: Timeline | None = None
+    """Where the prediction keeps one."""
 
 
 class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
@@ -79,7 +92,7 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
         self._model = model
         self._protocol: Dialect = protocol
         self._told = told
-        self._groups: list[_Group] = []
+        self._groups: list[Group] = []
         """What is queued in its place, where its rows cannot be computed together."""
 
     def read(self, body: bytes, json_length: int | None = None) -> None:
@@ -93,7 +106,7 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
     def queue(self) -> Reply | None:
         """Queue its rows; a reply at once where that cannot be."""
         stats, content = self._model.stats, self._content
-        stats.in_flight += 1
+        stats.begin()
         if isinstance(content, Exception):
             return self._failure(content)
         try:
@@ -109,6 +122,11 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
         """Take what came out of the queue."""
         self._outcome = outcome
         self._told()
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """When its phases were; this kind does not keep it."""
+        return None
 
     @property
     def is_large(self) -> bool:
@@ -160,7 +178,7 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
         else:
             request = model.rows.decode(body)
         if model.refuses is not None:
-            model.refuses.refuse([group.arrays for group in _groups(request)], by_row=self._protocol == "v1")
+            model.refuses.refuse([group.arrays for group in groups_of(request)], by_row=self._protocol == "v1")
         return request
 
     def _submit(self, content: InferRequest | Inputs) -> None:
@@ -180,12 +198,15 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
         now, model = perf_counter(), self._model
         try:
             for inputs in contexts.groups:
-                group = _Group(self, model.plan.key(inputs.arrays), inputs, now)
+                group = self._group(model.plan.key(inputs.arrays), inputs, now)
                 model.batcher.queue(group)
                 self._groups.append(group)
         except Exception:
             self._give_up()
             raise
+
+    def _group(self, key: Hashable, inputs: Inputs, now: float) -> "Group":
+        return Group(self, key, inputs, now)
 
     def _give_up(self) -> None:
         """Free the places of all its rows."""
@@ -219,15 +240,14 @@ class Prediction(Job[tuple[Array, ...], tuple[Array, ...]]):
             logger.error("the server failed on a request", exc_info=error)
             error = InternalError()
         if isinstance(error, RequestError):
-            stats.invalid[error.code] += 1
+            stats.invalid.add(error.code)
         seconds = perf_counter() - self._began
-        stats.failed_seconds += seconds
-        stats.end(self._protocol, _outcome(error))
+        stats.fail(self._protocol, _outcome(error), seconds)
         # The frames hold the request's body, which is large where it is refused for that.
         return Reply(error=error.forget(), seconds=seconds)
 
 
-class _Group(Job[tuple[Array, ...], tuple[Array, ...]]):
+class Group(Job[tuple[Array, ...], tuple[Array, ...]]):
     """Rows of a prediction that can be computed together."""
 
     __slots__ = ("outcome", "whole")
@@ -251,10 +271,17 @@ class Predictor:
     Whatever is wrong with a request, a model or the server is a reply too: nothing is raised.
     """
 
-    def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        metrics: Metrics,
+        kind: type[Prediction] = Prediction,
+        aside: ThreadPoolExecutor | None = None,
+    ) -> None:
         self._catalog = catalog
         self._metrics = metrics
-        self.aside = ThreadPoolExecutor(1, "aside")
+        self._kind = kind
+        self.aside = aside or ThreadPoolExecutor(1, "aside")
         """Where large bodies are read and written. One thread, since they would wait for each other in several too,
         and each would keep the memory that it once needed."""
 
@@ -262,9 +289,9 @@ class Predictor:
         """A prediction that is to be read and queued; a reply at once where there is no such model."""
         protocol, name, version = target
         try:
-            return Prediction(self._catalog.find(name, version), protocol, told)
+            return self._kind(self._catalog.find(name, version), protocol, told)
         except ForwardpassError as error:
-            self._metrics.unrouted[error.code] += 1
+            self._metrics.unrouted.add(error.code)
             return Reply(error=error.forget())
 
     def begin(
@@ -278,7 +305,7 @@ class Predictor:
         return prediction.queue() or prediction
 
 
-def _groups(request: Request) -> tuple[Inputs, ...]:
+def groups_of(request: Request) -> tuple[Inputs, ...]:
     """What of a request can be computed together: all of it, but for contexts of several lengths."""
     if isinstance(request, Contexts):
         return request.groups

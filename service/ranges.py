@@ -1,6 +1,5 @@
 """Which feature values lie outside the range that training saw."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -55,8 +54,8 @@ class Ranges:
         known = [one for one in bounds if one is not None]
         return cls(known) if known else None
 
-    def count(self, arrays: Sequence[Array], counter: Counter[str]) -> None:
-        """Add the values of the inputs `arrays` that lie outside, by feature."""
+    def count(self, arrays: Sequence[Array]) -> Iterator[tuple[str, int]]:
+        """How many values of the inputs `arrays` lie outside, by feature; of large ones in several parts."""
         for bounds in self._bounds:
             array = arrays[bounds.place]
             if array.size <= _FEW and _are_within(array.reshape(-1).tolist(), bounds):
@@ -70,7 +69,7 @@ class Ranges:
                     continue
                 by_column = (below | above).sum(axis=0)
                 for column in np.flatnonzero(by_column).tolist():
-                    counter[bounds.features[column].name] += int(by_column[column])
+                    yield bounds.features[column].name, int(by_column[column])
 
     def outside(self, arrays: Sequence[Array]) -> Iterator[Outside]:
         """Every value of the inputs `arrays` that lies outside, in order."""

@@ -21,8 +21,6 @@ class Retirement:
 
         Not before: a request that is being read now, on another thread perhaps, is yet to be queued.
         """
-        # Its numbers stay, and shall not keep what it computed with.
-        model.stats.queue_rows = lambda: 0
         self._waiting.add(model.batcher)
         loop = asyncio.get_running_loop()
         weakref.finalize(model, self._forgotten, model.batcher, loop).atexit = False

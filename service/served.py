@@ -157,7 +157,7 @@ def _rows(runtime: Runtime, ranges: Ranges | None, stats: ModelStats) -> Callabl
         arrays = stack(parts)
         outputs = runtime.run_batch(arrays)
         if ranges is not None:
-            ranges.count(arrays, stats.outside)
+            stats.count_outside(ranges.count(arrays))
         return split(outputs, parts)
 
     return run
@@ -171,7 +171,7 @@ def _whole(runtime: Runtime, ranges: Ranges | None, stats: ModelStats) -> Callab
         for arrays, _, _ in parts:
             results.append(runtime.run(arrays))
             if ranges is not None:
-                ranges.count(arrays, stats.outside)
+                stats.count_outside(ranges.count(arrays))
         return results
 
     return run

@@ -39,9 +39,10 @@ async def watch(place: Path, changed: Callable[[], Awaitable[None]], stop: async
                     await changed()
             behind = False
         except Exception as error:  # noqa: BLE001  # whatever it is, the watch goes on
-            if str(error) != told:
-                logger.warning("%s is not watched but looked at every %g s: %s", place, _LOOK_SECONDS, error)
-            told, behind = str(error), True
+            reason = _reason(error)
+            if reason != told:
+                logger.warning("%s is not watched but looked at every %g s: %s", place, _LOOK_SECONDS, reason)
+            told, behind = reason, True
             await _wait(stop, _LOOK_SECONDS)
 
 
@@ -65,6 +66,13 @@ async def _changes(place: Path, stop: asyncio.Event) -> AsyncGenerator[None]:
         if changes or fresh:
             yield
         fresh = False
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the groups in which the library hides it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 def _identity(place: Path) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import errors
 from service.config import PREFIX, Settings
 from service.metrics import Metrics
+from service.page import Page
 from training.report import report
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +57,7 @@ def error_table() -> str:
 
 def metric_table() -> str:
     """Every metric of ours that a page shows."""
-    families = text_string_to_metric_families(Metrics().page().decode())
+    families = text_string_to_metric_families(Page(Metrics()).render().decode())
     rows = [
         f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} | {family.documentation} |"
         for family in families

@@ -90,10 +90,12 @@ def running(
     environment: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
     certificates: Certificates | None = None,
+    group: bool = False,
 ) -> Iterator[Server]:
     """A server started by a command (by default `forwardpass serve`) and listening on a free port.
 
-    It speaks TLS where there are certificates. No setting of the caller's own environment reaches it. What still runs
+    It speaks TLS where there are certificates, and leads a group of processes of its own where that is asked for. No
+    setting of the caller's own environment reaches it. What still runs
     at the end is killed.
     """
     if certificates is not None:
@@ -105,6 +107,7 @@ def running(
         env=clean | {"FORWARDPASS_PORT": "0"} | dict(environment or {}),
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=group,
     )
     server = Server(process, trust=certificates and certificates.trust())
     try:

@@ -1,16 +1,41 @@
 """What the benchmarks compare is comparable, and their page says what they measured."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from itertools import pairwise
+from pathlib import Path
+from threading import Event, Thread
 
+import msgspec
 import pytest
 
+from benchmarks import openloop
+from benchmarks.crowd import crowded
+from benchmarks.goals import goals
 from benchmarks.light import ROOM, run
+from benchmarks.mixture import mixture
+from benchmarks.overload import DEADLINE, stretch
+from benchmarks.phases import Answer, Offered, Phase, offer
 from benchmarks.processes import Server
+from benchmarks.reloading import Publisher
 from benchmarks.report import README, written
+from benchmarks.results import (
+    ENDS,
+    QUIET_ONE,
+    QUIET_TWO,
+    RELOADS,
+    KillRun,
+    Lifecycle,
+    Mark,
+    Passage,
+    Soak,
+    Workers,
+    conditions,
+)
 from benchmarks.servers import empty, ours, usual
+from benchmarks.tables import tables
 from benchmarks.wire import HOST, ask
 from benchmarks.workloads import NEW_HEADS, ONE_ROW, OTHERS, Workload
 from benchmarks.wrk import load
@@ -79,3 +104,155 @@ def test_heads_never_seen_before_are_just_that() -> None:
     assert None not in seen
     assert len(set(seen)) == len(seen)
     assert bodies == {ONE_ROW.request.body}
+
+
+def test_phases_follow_one_another_and_every_request_is_answered(servers: dict[str, Server]) -> None:
+    """As many leave as are due, in the order of their moments, and each is timed from then on."""
+    phases = [Phase(100, 0.5), Phase(1000, 0.5)]
+    few, many = offer(servers["lane"].port, ONE_ROW.request, phases, connections=64, seed=1)
+    assert 25 < len(few.answers) < 100
+    assert 400 < len(many.answers) < 600
+    for phase in (few, many):
+        assert phase.unanswered == 0
+        assert {answer.status for answer in phase.answers} == {200}
+        for answer in phase.answers:
+            assert 0 <= answer.due < 0.5
+            assert 0 < answer.waited <= answer.latency + 1e-3
+    again = offer(servers["lane"].port, ONE_ROW.request, phases, connections=64, seed=1)
+    assert [sorted(one.due for one in phase.answers) for phase in again] == [
+        pytest.approx(sorted(one.due for one in phase.answers)) for phase in (few, many)
+    ]
+
+
+def test_what_waits_behind_a_slow_answer_is_late_too() -> None:
+    """Where a server keeps a client from sending, latency counts it: nothing is left out."""
+    stall = 0.4
+
+    class Stalling(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        first = True
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if self.first:
+                self.first = False
+                Event().wait(stall)
+            self.send_response_only(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer((HOST, 0), Stalling) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        (seen,) = offer(server.server_port, ONE_ROW.request, [Phase(200, stall / 2)], connections=1, seed=0)
+        server.shutdown()
+        thread.join()
+    ended = [answer.due + answer.latency for answer in seen.answers]
+    assert len(ended) == seen.held + 1 > 10
+    assert min(ended) >= stall
+    assert all(earlier < later for earlier, later in pairwise(ended))
+
+
+def test_an_answer_that_came_too_late_is_no_refusal() -> None:
+    """Who was refused at once is told by the time; all is as before after the last window above the normal latency."""
+    ok = [Answer(0.01 * place, 0.0, 0.5 if place < 30 else 0.015, 200, 0) for place in range(100)]
+    gone = [Answer(0.1, 0.001, DEADLINE + 0.002, 504, 0), Answer(0.2, 0.0, DEADLINE + 0.001, 504, 0)]
+    refused = [Answer(0.3, 0.01, 0.011, 504, 0), Answer(0.4, 0.0, 0.003, 503, 700), Answer(0.5, 0.0, 0.002, 503, 700)]
+    found = stretch(5, 1, Offered(ok + gone + refused, 0, 0), normal=0.02)
+    assert (found.late, found.refused, found.retry_after_ms) == (2, 3, 700)
+    assert (found.offered_a_second, found.answered_a_second) == (105, 100 - 1)
+    assert found.refusal_p50_ms == pytest.approx(2)
+    assert found.back_after_seconds == pytest.approx(0.3)
+    with pytest.raises(RuntimeError, match="lost"):
+        stretch(5, 1, Offered(ok, 0, 1), normal=None)
+
+
+def test_the_crowd_is_there(servers: dict[str, Server]) -> None:
+    """Slow clients send, others vanish, and who asks meanwhile is answered."""
+    with crowded(servers["lane"].port) as crowd:
+        load(servers["lane"].port, ONE_ROW.request, connections=1, seconds=1)
+    assert crowd["bytes sent slowly"] >= 100
+    assert crowd["clients vanished"] > 10
+
+
+def test_the_open_loop_sends_what_is_due(servers: dict[str, Server]) -> None:
+    """Each request is answered, and timed from its own moment on; where all are due at once, that is the first."""
+    seen = openloop.offer(openloop.Plan([servers["lane"].port], [ONE_ROW.request], 200, rate=400))
+    assert seen.counts() == {200: 200}
+    assert seen.due.tolist() == [index / 400 for index in range(200)]
+    assert 0 < seen.percentile(50) <= seen.percentile(99) < seen.due[-1]
+    at_once = openloop.offer(openloop.Plan([servers["lane"].port], [ONE_ROW.request], 200, connections=2))
+    assert at_once.counts() == {200: 200}
+    assert (at_once.latency[2:] > at_once.latency[:-2]).all()
+
+
+@pytest.mark.parametrize(
+    ("told", "tries", "status", "retried"),
+    [(b"", 1, openloop.NOTHING, 0), (b"", 10, 200, 2), (b"HTTP/1.1 200 OK\r\n", 10, openloop.BROKEN, 0)],
+    ids=["lost", "sent again", "broken off"],
+)
+def test_a_request_is_sent_again_while_no_byte_of_an_answer_has_come(
+    told: bytes, tries: int, status: int, retried: int
+) -> None:
+    """As often as it may be; one that was answered in part never is."""
+    left = [told, told]
+
+    class Losing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if left:
+                self.wfile.write(left.pop())
+                self.close_connection = True
+                return
+            self.send_response_only(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer((HOST, 0), Losing) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        plan = openloop.Plan([server.server_port], [ONE_ROW.request], 1, rate=1, connections=1, tries=tries)
+        seen = openloop.offer(plan)
+        server.shutdown()
+        thread.join()
+    assert (seen.status.tolist(), seen.retried) == ([status], retried)
+
+
+def test_requests_of_random_sizes_are_answered_as_is_due(servers: dict[str, Server]) -> None:
+    """Among them are all models, and every fault."""
+    mixed = mixture(400)
+    plan = openloop.Plan([servers["lane"].port], [one.request for one in mixed], len(mixed))
+    assert openloop.offer(plan).status.tolist() == [one.status for one in mixed]
+    assert {one.status for one in mixed} == {200, 400, 404}
+
+
+def test_what_is_published_anew_is_loaded(tmp_path: Path) -> None:
+    """A new version, and another one in its place; before, it is not taken for loaded."""
+    publisher = Publisher(tmp_path / "models")
+    with ours(tmp_path / "models") as server:
+        for _ in range(2):
+            publisher.publish()
+            assert not publisher.is_served(server.port)
+            end = time.monotonic() + 30
+            while not publisher.is_served(server.port):
+                assert time.monotonic() < end
+
+
+def test_what_is_worse_than_its_goal_is_missed() -> None:
+    """Of reloads, ends, kills and memory, each by its worst or its middle run."""
+    here = conditions(3, 1)
+    calm, rough = Passage(70_000, 0, 0, 0, 1, 2, 9), Passage(70_000, 0, 5, 40, 1, 2.9, 9)
+    slow = Passage(70_000, 1, 5, 5, 1, 3.1, 9)
+    passages = {QUIET_ONE: [calm] * 3, RELOADS: [rough, slow, rough], QUIET_TWO: [calm] * 3, ENDS: [slow, slow, rough]}
+    lifecycle = Lifecycle(here, 1000, passages)
+    marks = [[Mark(0, 10**8, 10**8), Mark(5, 12 * 10**7, 10**8), Mark(10, 10**8, 10**8)]]
+    soak = Soak(here, marks, marks)
+    killed = KillRun(100, 90, 10, 99, [4, 6], [0.5, 1.0], 5, 4)
+    workers = Workers(here, 4, 1000, [killed, msgspec.structs.replace(killed, connections=[4], counted=101, ready=[3])])
+    assert [goal.met for goal in goals(lifecycle)] == [False, True, True, False, True, False]
+    assert [goal.met for goal in goals(soak)] == [False, True, False, True]
+    assert [goal.met for goal in goals(workers)] == [False, False, False]
+    assert [goal.met for goal in goals(Workers(here, 4, 1000, [killed]))] == [True, True, True]
+    assert all("10 MB" in tables(soak) and "requests a second" in tables(part) for part in (lifecycle, workers))

@@ -186,6 +186,15 @@ def test_a_client_that_does_not_read_holds_the_end_for_the_seconds_of_a_request(
         assert "Traceback" not in "".join(server.log)
 
 
+@WAYS
+def test_a_client_that_was_refused_and_stays_does_not_hold_the_end(start: Callable[..., Any]) -> None:
+    """What it may still be sending is read for a moment, not for the time that it would have had for a head."""
+    with start("--head-seconds", "600", "--drain-seconds", "600") as server, connected(server, b"HELLO\r\n") as refused:
+        assert reply(refused).status_code == httpx.codes.BAD_REQUEST
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=SOON) == 0
+
+
 def test_requests_in_a_row_are_all_answered() -> None:
     """Those that came before the signal; only the last of them says that the connection ends."""
     slow = LIVE.replace(b"/v2/health/live", b"/openapi.json")

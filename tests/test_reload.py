@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import gzip
 import json
+import os
 import re
 import shutil
 import threading
@@ -25,7 +26,7 @@ from service.config import Settings
 from service.manifest import Golden
 from service.metrics import Metrics
 from tests.server import running
-from tests.service.conftest import SAMPLES, damage, graph_of, manifest_of, publish, reference, write_version
+from tests.service.conftest import SAMPLES, damage, graph_of, manifest_of, publish, reference, tabled, write_version
 from training.publish import exchange
 
 PATIENCE = 30
@@ -189,6 +190,13 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def endless_manifest(root: Path) -> None:
+    """A pipe in the place of the manifest: whoever reads it waits for ever."""
+    manifest = publish(root, "vote", 2) / "manifest.json"
+    manifest.unlink()
+    os.mkfifo(manifest)
+
+
 DAMAGES: dict[Callable[[Path], None], str] = {
     truncated: r"vote/2/model.onnx: it has 40 bytes with SHA-256 .*, but the manifest says",
     other_hash: r"vote/2/model.onnx: it has .* with SHA-256 .*, but the manifest says .*: publish the version again",
@@ -198,6 +206,7 @@ DAMAGES: dict[Callable[[Path], None], str] = {
     link_out: r"vote/2/model.onnx: it is a link that leads out of the version's folder",
     name_with_dots: r"vote/2/manifest.json: files/\.\./\.\./line/1/model.onnx.*: String should match pattern",
     no_manifest: r"vote/2/manifest.json: there is no such file",
+    endless_manifest: r"vote/2/manifest.json: it is no file",
 }
 
 
@@ -230,7 +239,7 @@ def test_what_is_damaged_at_start_stays_out_and_says_why(
     assert vote[:3] == ("vote", "2", "UNAVAILABLE")
     assert re.search(said, vote.reason)
     assert caplog.messages == [f"vote version 2 is not served: {vote.reason}"]
-    assert metrics.loads == {("line", "1", "ok"): 1, ("vote", "2", "failed"): 1}
+    assert metrics.loads.by_labels == {("line", "1", "ok"): 1, ("vote", "2", "failed"): 1}
     assert not catalog.ready
 
 
@@ -296,6 +305,27 @@ def test_models_come_and_go_with_their_folders(tmp_path: Path) -> None:
         (tmp_path / "elsewhere").rename(models)
         wait_for(lambda: value(client) == ("2", 2.0), "the folder that is there again")
         assert client.get("/v2/health/ready").status_code == 200
+
+
+def test_weights_of_a_file_alone_are_written_anew(tmp_path: Path) -> None:
+    """In their place, as a copy does that first cuts them off: who asks gets all of the old or of the new."""
+    tabled(tmp_path, 1.0)
+    indices = list(range(0, 4096, 7))
+    body = {"inputs": [{"name": "index", "datatype": "INT64", "shape": [len(indices)], "data": indices}]}
+    with running("--models", str(tmp_path)) as server, server.client() as client, server.client() as other:
+
+        def answers(asker: httpx.Client) -> set[float]:
+            return set(asker.post("/v2/models/table/infer", json=body).json()["outputs"][0]["data"])
+
+        def ask() -> None:
+            assert answers(other) in ({1.0}, {2.0})
+
+        with asking(ask), (tmp_path / "table.bin").open("r+b") as file:
+            file.truncate(0)
+            wait_for(lambda: "it is served as it was" in entries(client)["table/1"][1], "that they are noticed")
+            file.write(np.full((4096, 64), 2, np.float32).tobytes())
+            file.flush()
+            wait_for(lambda: answers(client) == {2.0}, "that they are whole")
 
 
 def test_requests_load_and_unload_where_the_setting_says(tmp_path: Path) -> None:

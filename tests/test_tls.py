@@ -107,6 +107,20 @@ def test_a_reply_waits_for_a_slow_reader(end: str, server: Server) -> None:
                 assert stream.read() == b""
 
 
+@pytest.mark.parametrize("last", [LIVE[:-2] + b"Connection: close\r\n\r\n", b"HELLO\r\n\r\n"], ids=["wish", "refusal"])
+def test_a_client_that_does_not_answer_the_end_of_tls_is_let_go(last: bytes, server: Server) -> None:
+    """Soon, once it has received everything: it holds no connection for the time that a body may take."""
+    with socket.create_connection(server.endpoint, timeout=20) as connection, connection.dup() as below:
+        assert server.trust is not None
+        with server.trust.wrap_socket(connection, server_hostname=server.endpoint[0]) as wrapped:
+            wrapped.sendall(last)
+            while wrapped.recv(1000):
+                pass
+            # The end of TLS was that; this is the connection's.
+            below.settimeout(20)
+            assert below.recv(1) == b""
+
+
 def test_a_client_must_show_a_certificate_where_that_is_asked_for(certificates: Certificates) -> None:
     """One of the named issuers; the others get no answer, and say nothing to the log."""
     password = {"FORWARDPASS_TLS_KEY_PASSWORD": PASSWORD}

@@ -6,7 +6,8 @@ import tracemalloc
 
 from service.config import load_settings
 from service.http.app import create_app
-from service.http.server import Server, configure, listen
+from service.http.listeners import Listeners
+from service.http.server import Server, configure
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
         return {"current": current, "peak": peak}
 
     tracemalloc.start()
-    Server(configure(app)).run(sockets=[listen(settings.host, settings.port)])
+    Server(configure(app)).run(sockets=[Listeners(settings.host, settings.port).of(0)])
 
 
 if __name__ == "__main__":

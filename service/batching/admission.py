@@ -1,12 +1,7 @@
 """Whom a queue turns away at once, and what they are told."""
 
-from collections.abc import Callable, Hashable
-
-from service.batching.scheduler import Scheduler, W
+from service.batching.scheduler import Cost, Scheduler, W
 from service.errors import DeadlineError, QueueFullError
-
-Cost = Callable[[int, Hashable], float]
-"""The predicted seconds of a batch of so many rows of a key, never less than for fewer."""
 
 
 def require_time(scheduler: Scheduler[W], work: W, left: float, busy: float, cost: Cost) -> None:

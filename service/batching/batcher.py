@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter
 from typing import Generic
 
-from service.batching.admission import Cost, no_room, require_time
+from service.batching.admission import no_room, require_time
 from service.batching.blame import Run, attempt, isolate
 from service.batching.job import Job, P, R
-from service.batching.scheduler import Batch, Scheduler
+from service.batching.scheduler import Batch, Cost, Scheduler
+from service.batching.slowness import Slowness
 from service.errors import ComputeError, DeadlineError, DrainingError, ForwardpassError, InternalError
 from service.metrics import ModelStats
 
@@ -61,7 +62,9 @@ class Batcher(Generic[P, R]):
         self._join = join
         self._stats = stats
         self._loop = loop
-        self._cost = cost
+        self._measured = cost
+        """What batches took at start."""
+        self._slowness = Slowness()
         self._scheduler: Scheduler[Job[P, R]] = Scheduler(max_batch, max_queue, max_queue_bytes)
         self._inline = inline
         self._lock = Lock()
@@ -80,6 +83,8 @@ class Batcher(Generic[P, R]):
         """Set while there are none of those."""
         self._timeless.set()
         self._turn_is_due = False
+        self._told = 0
+        """How many of the rows that the model's numbers say wait are those that wait here."""
         self._closing = False
 
     @property
@@ -108,7 +113,7 @@ class Batcher(Generic[P, R]):
                 raise no_room(self._scheduler, job, self._busy_after(job), self._cost)
         if deadline is not None:
             after = deadline - job.since + _TIMER_GRAIN
-            self._timers[job] = self._loop.call_later(after, self._expire, job)
+            self._timers[job] = self._loop.call_later(after, self._ring, job)
             self._timeless.clear()
         if not self._turn_is_due:
             # Not now: what else comes in this turn of the loop shall leave with it.
@@ -132,9 +137,26 @@ class Batcher(Generic[P, R]):
         # What was too late to be computed is settled by its own timer.
         await self._timeless.wait()
 
+    def _tell(self) -> None:
+        """Say what has changed in the queue: how many rows wait, and whose would be late; on the event loop."""
+        scheduler = self._scheduler
+        rows = scheduler.rows
+        if rows != self._told:
+            self._stats.wait(rows - self._told)
+            self._told = rows
+        if scheduler.late:
+            with self._lock:
+                late, scheduler.late = scheduler.late, []
+            for job in late:
+                self._expire(job, "it would not have been computed in time")
+
     def _busy_after(self, job: Job[P, R]) -> float:
         """The seconds from a job's coming to the predicted end of the thread's batch."""
         return max(0.0, self._free_at - job.since)
+
+    def _cost(self, rows: int, key: Hashable) -> float:
+        """The predicted seconds of a batch, as long as runs take lately."""
+        return self._slowness.factor * self._measured(rows, key)
 
     def _leave(self, job: Job[P, R]) -> None:
         """Free the place of a job that is over."""
@@ -142,24 +164,30 @@ class Batcher(Generic[P, R]):
         self._stop_timer(job)
         with self._lock:
             self._scheduler.remove(job)
+        self._tell()
 
-    def _expire(self, job: Job[P, R]) -> None:
-        """Settle a job whose deadline has passed before its answer was there."""
+    def _ring(self, job: Job[P, R]) -> None:
+        """Expire a job whose deadline has passed; behind what the thread has said already, which may be its answer."""
+        self._loop.call_soon(self._expire, job, "the deadline passed")
+
+    def _expire(self, job: Job[P, R], why: str) -> None:
+        """Settle a job that is not answered in time."""
+        if job.is_over:
+            return
         self._leave(job)
         waited = (perf_counter() - job.since) * 1000
-        job.settle(DeadlineError(f"the deadline passed: there was no answer after {waited:.0f} ms"))
+        job.settle(DeadlineError(f"{why}: there was no answer after {waited:.0f} ms"))
 
     def _turn(self) -> None:
         """Run one batch here, or hand it to the thread where that has none."""
         self._turn_is_due = False
         with self._lock:
-            if self._busy:
-                return
             began = perf_counter()
-            batch = self._scheduler.take(began)
+            batch = None if self._busy else self._scheduler.take(began, self._cost)
+        self._tell()
         if batch is None:
             return
-        inline = self._cost(batch.rows, batch.key) < INLINE_SECONDS if self._inline is None else self._inline
+        inline = self._measured(batch.rows, batch.key) < INLINE_SECONDS if self._inline is None else self._inline
         if not inline and self._ensure_thread():
             self._busy = True
             self._free_at = began + self._cost(batch.rows, batch.key)
@@ -189,8 +217,10 @@ class Batcher(Generic[P, R]):
             while batch is not None:
                 began = perf_counter()
                 outcomes = self._compute(batch)
+                ended = perf_counter()
+                self._slowness.note(ended - began, self._measured(batch.rows, batch.key))
                 try:
-                    self._loop.call_soon_threadsafe(self._settle, batch, outcomes, began, perf_counter())
+                    self._loop.call_soon_threadsafe(self._settle, batch, outcomes, began, ended)
                 except RuntimeError:
                     # The loop was closed under the computation: nobody is left to be told.
                     return
@@ -202,7 +232,7 @@ class Batcher(Generic[P, R]):
         """The thread's next batch; None, with the thread idle from now on, where no rows wait."""
         with self._lock:
             now = perf_counter()
-            batch = self._scheduler.take(now)
+            batch = self._scheduler.take(now, self._cost)
             self._busy = batch is not None
             self._free_at = 0.0 if batch is None else now + self._cost(batch.rows, batch.key)
         return batch
@@ -225,6 +255,7 @@ class Batcher(Generic[P, R]):
         self, batch: _Batch[P, R], outcomes: "Sequence[R | ForwardpassError]", began: float, ended: float
     ) -> None:
         """Hand what came out to whoever waits for it; on the event loop."""
+        self._tell()
         self._stats.count_batch(batch.rows, ended - began)
         observe = self._stats.queue.observe
         for (job, start, stop), outcome in zip(batch.slices, outcomes, strict=True):

@@ -6,7 +6,7 @@ that may still be computed, `take` gives a batch.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
@@ -25,6 +25,9 @@ class Work(Protocol):
 
 
 W = TypeVar("W", bound=Work)
+
+Cost = Callable[[int, Hashable], float]
+"""The predicted seconds of a batch of so many rows of a key, never less than for fewer."""
 
 Slice = tuple[W, int, int]
 """The rows of one request that leave in one batch: from which row, to before which."""
@@ -87,6 +90,8 @@ class Scheduler(Generic[W]):
         """Those of them that are of divided requests."""
         self.bytes = 0
         """Bytes of the requests of which rows wait."""
+        self.late: list[W] = []
+        """Requests that `take` has removed, since they would be late; its owner tells them, and empties it."""
         # No line is ever empty.
         self._lines: dict[Hashable, _Line[W]] = {}
 
@@ -126,15 +131,17 @@ class Scheduler(Generic[W]):
         if not line.whole and not line.divided:
             del self._lines[work.key]
 
-    def take(self, now: float) -> Batch[W] | None:
-        """The next batch; None only where no rows wait whose deadline is still to come.
+    def take(self, now: float, cost: Cost) -> Batch[W] | None:
+        """The next batch; None only where no rows wait whose deadline is later than its end.
 
-        Requests that it comes across whose deadline has passed are removed.
+        Requests that it comes across which would be late are removed, and noted: where more comes than can be
+        computed, those that wait longest always have hardly any time left, and most would be computed in vain.
         """
         while self._lines:
             key = next(iter(self._lines))
             line = self._lines.pop(key)
-            batch = self._fill(line, now)
+            rows = self.max_batch if line.divided else min(line.rows, self.max_batch)
+            batch = self._fill(line, now + cost(rows, key))
             if line.whole or line.divided:
                 # Behind the others: no key waits for more than one batch of each other key.
                 self._lines[key] = line
@@ -151,17 +158,17 @@ class Scheduler(Generic[W]):
         line = self._lines.get(work.key)
         return 0 if line is None or work.rows > self.max_batch else line.rows
 
-    def _fill(self, line: _Line[W], now: float) -> Batch[W]:
-        """Take the first rows of a line, and all that is too late before them."""
+    def _fill(self, line: _Line[W], end: float) -> Batch[W]:
+        """Take the first rows of a line, and all before them whose deadline is not later than the batch's end."""
         slices: list[Slice[W]] = []
         if not line.divided:
-            room = self._take_whole(line, slices, self.max_batch, now)
+            room = self._take_whole(line, slices, self.max_batch, end)
         elif line.divided_first:
-            room = self._take_divided(line, slices, self.max_batch, now)
-            room = self._take_whole(line, slices, room, now)
+            room = self._take_divided(line, slices, self.max_batch, end)
+            room = self._take_whole(line, slices, room, end)
         else:
-            room = self._take_whole(line, slices, self.max_batch, now)
-            room = self._take_divided(line, slices, room, now)
+            room = self._take_whole(line, slices, self.max_batch, end)
+            room = self._take_divided(line, slices, room, end)
         if slices:
             first = slices[0][0]
             line.divided_first = first.rows <= self.max_batch
@@ -169,7 +176,7 @@ class Scheduler(Generic[W]):
                 line.divided.move_to_end(first)
         return Batch(slices, self.max_batch - room)
 
-    def _take_whole(self, line: _Line[W], slices: list[Slice[W]], room: int, now: float) -> int:
+    def _take_whole(self, line: _Line[W], slices: list[Slice[W]], room: int, end: float) -> int:
         """Fill so many rows of a batch with whole requests, in order, up to one that does not fit; what room is left.
 
         It forgets those that are too late before that.
@@ -178,8 +185,9 @@ class Scheduler(Generic[W]):
         before, late, size = room, 0, 0
         for work in line.whole:
             rows = work.rows
-            if work.deadline is not None and work.deadline <= now:
+            if work.deadline is not None and work.deadline <= end:
                 late += rows
+                self.late.append(work)
             elif rows <= room:
                 slices.append((work, 0, rows))
                 work.taken = rows
@@ -199,7 +207,7 @@ class Scheduler(Generic[W]):
         self.bytes -= size
         return room
 
-    def _take_divided(self, line: _Line[W], slices: list[Slice[W]], room: int, now: float) -> int:
+    def _take_divided(self, line: _Line[W], slices: list[Slice[W]], room: int, end: float) -> int:
         """Fill so many rows of a batch with divided requests, in the order of their turns; what room is left.
 
         It forgets those that have ended, or are too late.
@@ -208,7 +216,7 @@ class Scheduler(Generic[W]):
             work = next(iter(line.divided))
             start = work.taken
             gone = work.rows - start
-            if work.deadline is None or work.deadline > now:
+            if work.deadline is None or work.deadline > end:
                 gone = min(gone, room)
                 work.taken = start + gone
                 slices.append((work, start, work.taken))
@@ -216,6 +224,7 @@ class Scheduler(Generic[W]):
                 ended = work.taken == work.rows
             else:
                 ended = True
+                self.late.append(work)
             self.rows -= gone
             self.divided_rows -= gone
             if ended:

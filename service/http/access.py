@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import ForbiddenError, RequestError, UnauthorizedError
 from service.http.failures import Failures
-from service.http.route import PREDICTION_PATHS, respond
+from service.http.route import PREDICTION_PATHS, name_of, respond
 from service.http.wire import write_error
 from service.keys import KeyRing, KeyScope
 from service.metrics import Metrics
@@ -17,7 +17,7 @@ from service.metrics import Metrics
 OPEN = frozenset({"/", "/v2/health/live", "/v2/health/ready"})
 """The paths that answer everybody: whether the process is there, and whether it answers."""
 
-SCOPES: dict[str, KeyScope] = {
+SCOPE_OF: dict[str, KeyScope] = {
     **dict.fromkeys(PREDICTION_PATHS, "predict"),
     "/metrics": "metrics",
     "/v2/repository/models/{name}/load": "admin",
@@ -62,14 +62,15 @@ class Access:
             await self._app(scope, receive, send)
         else:
             request = Request(scope)
-            self._failures.tell(refusal, request.client, method=request.method, path=request.scope["path"])
+            path, request_id = request.scope["path"], name_of(request)
+            self._failures.tell(refusal, request.client, request_id, method=request.method, path=path)
             await respond(request, write_error(refusal), send)
 
     def _refusal(self, scope: Scope) -> RequestError | None:
         path = self._path(scope)
         if path in OPEN:
             return None
-        needed = SCOPES.get(path)
+        needed = SCOPE_OF.get(path)
         # Of a header that comes twice both are meant, which is no key.
         headers = [value for name, value in scope["headers"] if name == b"authorization"]
         scopes = self._keys.scopes_of(b",".join(headers))
@@ -79,7 +80,7 @@ class Access:
         elif needed is not None and needed not in scopes:
             refusal = ForbiddenError(f"this asks for a key with the scope {needed}, which this one does not have")
         if refusal is not None and needed == "predict":
-            self._metrics.unrouted[refusal.code] += 1
+            self._metrics.unrouted.add(refusal.code)
         return refusal
 
     def _path(self, scope: Scope) -> str:

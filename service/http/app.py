@@ -1,11 +1,11 @@
 """The FastAPI application: it routes; the answers come from the rooms behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
@@ -16,25 +16,34 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.catalog import Catalog, IndexEntry
-from service.config import Settings
+from service.config import Settings, names_of
 from service.errors import (
+    DrainingError,
     ForwardpassError,
     InternalError,
     MethodError,
     NotReadyError,
     PathError,
+    SettingsError,
     UnsupportedError,
 )
 from service.http.access import Access, describe
 from service.http.failures import Failures
 from service.http.openapi import document
-from service.http.route import PREDICTION_PATHS, PredictionRoute, read_body
+from service.http.request_ids import RequestIds
+from service.http.route import PREDICTION_PATHS, PredictionRoute, name_of, read_body
 from service.http.triton import configuration, metadata, require_no_override, statistics, wants_only_ready
-from service.http.wire import write_error
+from service.http.wire import REQUEST_ID, write_error
 from service.keys import KeyRing
-from service.metrics import CONTENT_TYPE, Metrics
+from service.manifest import ModelManifest
+from service.metrics import Metrics
+from service.page import CONTENT_TYPE, Page
 from service.predict import Predictor
+from service.timed import TimedPrediction
 from service.watch import watch
+
+if TYPE_CHECKING:
+    from service.tracing import Tracing
 
 NAME = "forwardpass"
 VERSION = version(NAME)
@@ -47,17 +56,23 @@ def create_app(settings: Settings) -> FastAPI:
     Raises `SettingsError` where there are no models to serve, or where the file of keys cannot be used.
     """
     keys = None if settings.keys is None else KeyRing.load(settings.keys)
-    metrics, failures = Metrics(), Failures()
+    metrics, failures = Metrics(settings.workers), Failures()
     catalog = Catalog(settings, metrics)
+    tracing = _tracing(settings)
     predictor = Predictor(catalog, metrics)
+    timing = predictor if tracing is None else Predictor(catalog, metrics, TimedPrediction, predictor.aside)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if tracing is not None:
+            tracing.start()
         catalog.load(asyncio.get_running_loop())
         async with _watching(catalog, settings):
             yield
         await catalog.close()
         failures.close()
+        if tracing is not None:
+            await tracing.close()
 
     app = FastAPIOffline(
         title="Forwardpass",
@@ -70,15 +85,16 @@ def create_app(settings: Settings) -> FastAPI:
     )
     # What the server around it needs, to answer predictions by a shorter way.
     app.state.settings, app.state.predictor, app.state.metrics = settings, predictor, metrics
-    app.state.keys, app.state.failures = keys, failures
+    app.state.keys, app.state.failures, app.state.tracing = keys, failures, tracing
+    app.state.timing_predictor = timing
     # And to say that it is about to stop.
     app.state.catalog = catalog
     for path, protocol in PREDICTION_PATHS.items():
-        route = PredictionRoute(predictor, metrics, failures, protocol, settings.max_body)
+        route = PredictionRoute(timing, metrics, failures, protocol, settings.max_body)
         app.router.routes.append(Route(path, route))
     _add_server_routes(app, catalog, metrics)
     _add_repository_routes(app, catalog, settings)
-    _add_model_routes(app, catalog, settings.max_queue)
+    _add_model_routes(app, catalog, metrics, settings.max_queue)
     _add_error_handlers(app, failures)
 
     def openapi() -> dict[str, Any]:
@@ -88,9 +104,33 @@ def create_app(settings: Settings) -> FastAPI:
     if keys is not None:
         # Behind the next, so that it sees each request as the routes do.
         app.add_middleware(Access, keys=keys, routes=app.router.routes, metrics=metrics, failures=failures)
+    if tracing is not None:
+        from service.http.traced import Traced  # noqa: PLC0415  # the same
+
+        # Around the look at the key, so that it tells of what is refused there too.
+        app.add_middleware(Traced, tracing=tracing)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(RequestIds)
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to make the document
     return app
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    """What tells a collector of predictions; None where nobody asked for it, there or by OpenTelemetry's variables."""
+    if settings.tracing == "off":
+        return None
+    try:
+        from service.tracing import Tracing  # noqa: PLC0415  # few have what it needs
+
+        tracing = Tracing(NAME, VERSION)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"tracing ({names_of('tracing')}) is {settings.tracing!r}, which needs {error.name}, which is not "
+            "installed: pip install 'forwardpass[cpu,otel]'"
+        ) from None
+    except ValueError as error:
+        raise SettingsError(f"one of OpenTelemetry's variables, OTEL_*, cannot be used: {error}") from None
+    return tracing if tracing.is_on else None
 
 
 class HeadAsGet:
@@ -107,6 +147,8 @@ class HeadAsGet:
 
 
 def _add_server_routes(app: FastAPI, catalog: Catalog, metrics: Metrics) -> None:
+    shown = Page(metrics)
+
     @app.get("/", tags=["server"], summary="A sign of life; a browser is sent to /docs")
     async def home(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
@@ -132,7 +174,7 @@ def _add_server_routes(app: FastAPI, catalog: Catalog, metrics: Metrics) -> None
         response_class=PlainTextResponse,
     )
     async def page() -> Response:
-        return Response(metrics.page(), media_type=CONTENT_TYPE)
+        return Response(shown.render(), media_type=CONTENT_TYPE)
 
 
 @asynccontextmanager
@@ -171,7 +213,11 @@ def _add_repository_routes(app: FastAPI, catalog: Catalog, settings: Settings) -
     async def load(name: str, request: Request) -> Response:
         require_control(name)
         require_no_override(await read_body(request, settings.max_body))
-        await catalog.load_model(name)
+        try:
+            await catalog.load_model(name)
+        except asyncio.CancelledError:
+            # uvicorn's way to say that the time for requests in flight is over.
+            raise DrainingError("the server stopped before the model was loaded") from None
         return Response()
 
     @app.post("/v2/repository/models/{name}/unload", tags=["server"], summary="Serve a model no longer")
@@ -181,14 +227,14 @@ def _add_repository_routes(app: FastAPI, catalog: Catalog, settings: Settings) -
         return Response()
 
 
-def _add_model_routes(app: FastAPI, catalog: Catalog, max_rows: int) -> None:
+def _add_model_routes(app: FastAPI, catalog: Catalog, metrics: Metrics, max_rows: int) -> None:
     @app.get("/v1/models", tags=["models"], summary="The names of all models")
     async def names() -> dict[str, list[str]]:
         return {"models": catalog.names}
 
     @app.get("/v2/models/stats", tags=["models"], summary="Counts and durations of all models")
     async def all_stats() -> dict[str, Any]:
-        return {"model_stats": [statistics(model.manifest, model.stats) for model in catalog.served]}
+        return _counted(metrics, [model.manifest for model in catalog.served])
 
     @app.get("/v1/models/{name}", tags=["models"], summary="State of a model; version 1")
     async def status(name: str) -> dict[str, Any]:
@@ -226,13 +272,19 @@ def _add_model_routes(app: FastAPI, catalog: Catalog, max_rows: int) -> None:
     @app.get("/v2/models/{name}/versions/{number}/stats", tags=["models"], summary="Counts and durations of a version")
     @app.get("/v2/models/{name}/stats", tags=["models"], summary="Counts and durations of a model")
     async def stats(name: str, number: str | None = None) -> dict[str, Any]:
-        model = catalog.find(name, number)
-        return {"model_stats": [statistics(model.manifest, model.stats)]}
+        return _counted(metrics, [catalog.find(name, number).manifest])
+
+
+def _counted(metrics: Metrics, manifests: Sequence[ModelManifest]) -> dict[str, Any]:
+    """Counts and durations of versions, of all workers together."""
+    total = metrics.total()
+    return {"model_stats": [statistics(one, total(one.name, one.version)) for one in manifests]}
 
 
 def _add_error_handlers(app: FastAPI, failures: Failures) -> None:
     def failure(request: Request, error: ForwardpassError) -> Response:
-        failures.tell(error, request.client, method=request.method, path=request.scope["path"])
+        path = request.scope["path"]
+        failures.tell(error, request.client, name_of(request), method=request.method, path=path)
         made = write_error(error)
         return Response(made.body, made.status, dict(made.headers))
 
@@ -257,7 +309,11 @@ def _add_error_handlers(app: FastAPI, failures: Failures) -> None:
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, _error: Exception) -> Response:
-        return failure(request, InternalError())
+        response, name = failure(request, InternalError()), name_of(request)
+        if name is not None:
+            # It is sent from around everything else.
+            response.headers[REQUEST_ID.decode()] = name.decode()
+        return response
 
 
 def _version_status(entry: IndexEntry) -> dict[str, Any]:

@@ -58,14 +58,20 @@ class Failures:
         self.tell(
             error,
             client,
+            request_id,
             protocol=target.protocol,
             model=target.model,
             version=target.version,
-            request_id=None if request_id is None else request_id.decode(),
             ms=None if seconds is None else round(seconds * 1000, 3),
         )
 
-    def tell(self, error: ForwardpassError, client: tuple[str, int] | None, **fields: object) -> None:
+    def tell(
+        self,
+        error: ForwardpassError,
+        client: tuple[str, int] | None,
+        request_id: bytes | None = None,
+        **fields: object,
+    ) -> None:
         """Write a line, or count the request with those that get none. Fields that are None are left out."""
         kind = type(error)
         if self._timer is None:
@@ -74,6 +80,8 @@ class Failures:
             return
         known: dict[str, object] = {"status": kind.status, "code": kind.code}
         known |= {name: value for name, value in fields.items() if value is not None}
+        if request_id is not None:
+            known["request_id"] = request_id.decode()
         if client is not None:
             host, port = client
             known["client"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -8,8 +8,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from service.errors import DrainingError, ForwardpassError, RequestError
+from service.http.connection import IDLE, REPLY
 from service.http.failures import Failures
-from service.http.guard import IDLE, REPLY, Guard, Limits
+from service.http.guard import Guard, Limits
 from service.http.heads import LONGEST, Head, Heads
 from service.http.wire import (
     JSON_LENGTH_HEADER,
@@ -96,6 +97,9 @@ class Lane(Guard):
     length or yet to be asked for.
     """
 
+    exchange_kind: type[Exchange] = Exchange
+    """What a prediction is here."""
+
     def __init__(  # noqa: PLR0913  # uvicorn's own four, then ours
         self,
         config: Config,
@@ -156,7 +160,7 @@ class Lane(Guard):
             return
         head, request_id = found
         self._stage = REPLY
-        self.cycle = self._running = exchange = Exchange(self, head, request_id, [data[-head.length :]])
+        self.cycle = self._running = exchange = self.exchange_kind(self, head, request_id, [data[-head.length :]])
         self.tasks.add(exchange)  # type: ignore[arg-type]  # in the place of a task
         self._predict(exchange)
 
@@ -246,7 +250,8 @@ class Lane(Guard):
             None if json_length is None else json_length.decode("latin-1"),
             self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
         )
-        exchange = Exchange(self, head, None if request_id is None else valid_request_id(request_id), [])
+        named = None if request_id is None else valid_request_id(request_id)
+        exchange = self.exchange_kind(self, head, named, [])
         exchange.more_body = True
         return exchange
 
@@ -273,7 +278,7 @@ class Lane(Guard):
             try:
                 length = parse_json_length(head.json_length)
             except RequestError as error:
-                self._metrics.unrouted[error.code] += 1
+                self._metrics.unrouted.add(error.code)
                 self._fail(exchange, error)
                 return
         begun = self._predictor.begin(head.target, body, length, exchange.computed)
@@ -298,9 +303,9 @@ class Lane(Guard):
         self._send(response, keep_alive=exchange.keep_alive, request_id=exchange.request_id)
         self.on_response_complete()
 
-    def _end(self, response: Response) -> None:
+    def _end(self, response: Response, request_id: bytes | None) -> None:
         if isinstance(self.cycle, Exchange):
             self.cycle.keep_alive = False
             self._answer(self.cycle, response)
         else:
-            super()._end(response)
+            super()._end(response, request_id)

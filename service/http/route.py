@@ -34,6 +34,9 @@ PREDICTION_PATHS: dict[str, Dialect] = {
     "/v2/models/{model}/versions/{version}/infer": "v2",
 }
 
+TIMELINE = "forwardpass.timeline"
+"""Where a scope says when the phases of its prediction were, if that is kept."""
+
 
 class PredictionRoute:
     """Answers the requests to one path, which names the model and maybe the version.
@@ -57,18 +60,18 @@ class PredictionRoute:
             # Said here: a route that takes only POST would leave the others to `/v1/models/{name}`.
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         try:
-            response = await self._answer(request, receive)
+            response = await self._answer(request)
         except ClientDisconnect:
             return
         except RequestError as error:
-            self._metrics.unrouted[error.code] += 1
+            self._metrics.unrouted.add(error.code)
             response = self._failure(request, error)
         except asyncio.CancelledError:
             # uvicorn's way to say that the time for requests in flight is over.
             response = self._failure(request, DrainingError("the server stopped before this request was answered"))
         await respond(request, response, send)
 
-    async def _answer(self, request: Request, receive: Receive) -> Response:
+    async def _answer(self, request: Request) -> Response:
         """The response to a request whose client waits for it; raises `ClientDisconnect` where it does not.
 
         Raises a `RequestError` for a body or a header that cannot be read.
@@ -83,7 +86,9 @@ class PredictionRoute:
             body = await self._aside(len(body), expand, body, coding, self._max_body)
         settled = asyncio.Event()
         begun = self._predictor.open(self._target(request), settled.set)
-        reply = begun if isinstance(begun, Reply) else await self._predict(begun, body, json_length, settled, receive)
+        reply = begun if isinstance(begun, Reply) else await self._predict(begun, body, json_length, settled, request)
+        if reply.timeline is not None:
+            request.scope[TIMELINE] = reply.timeline
         if reply.error is not None:
             return self._failure(request, reply.error, reply.seconds)
         return await self._aside(len(reply.body), write, reply, _header(request, "accept-encoding"))
@@ -97,7 +102,7 @@ class PredictionRoute:
         return Target(self._protocol, request.path_params["model"], request.path_params.get("version"))
 
     async def _predict(
-        self, prediction: Prediction, body: bytes, json_length: int | None, settled: asyncio.Event, receive: Receive
+        self, prediction: Prediction, body: bytes, json_length: int | None, settled: asyncio.Event, request: Request
     ) -> Reply:
         """The reply to a body, once it is computed; raises `ClientDisconnect` where nobody waits for it any more."""
         await self._aside(len(body), prediction.read, body, json_length)
@@ -105,9 +110,10 @@ class PredictionRoute:
         if refused is not None:
             return refused
         try:
-            await _wait(settled, receive)
+            await _wait(settled, request.receive)
             await self._aside(LARGE if prediction.is_large else 0, prediction.encode)
         except BaseException:
+            request.scope[TIMELINE] = prediction.timeline
             prediction.abandon()
             raise
         return prediction.end()

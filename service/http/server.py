@@ -1,13 +1,10 @@
 """The HTTP server around the application: uvicorn, its socket, and the protocol that its connections speak."""
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
 import socket
-import sys
-import termios
 from contextlib import suppress
 from functools import partial
 from types import FrameType
@@ -19,16 +16,19 @@ from fastapi import FastAPI
 from service import greeting
 from service.config import Settings
 from service.cpu import usable_cpus
-from service.errors import SettingsError
-from service.http.guard import LAST_REPLY, Guard, Limits
+from service.http.connection import LAST_REPLY, is_delivered
+from service.http.guard import Guard, Limits
 from service.http.heads import Heads
 from service.http.lane import Lane
 from service.http.tls import context
 from service.logs import beside
+from service.workers import HURRY, Worker
 
 WRITTEN_AGAINST = "0.54."
 """The releases of uvicorn whose internals the lane is built on."""
 
+_SIGNALLED = 128
+"""What is added to a signal's number to make an exit status of it."""
 _TICK = 0.05
 """Seconds between two looks at the connections that are not yet ended."""
 _LAST = 1.0
@@ -46,11 +46,18 @@ class Server(uvicorn.Server):
 
     _loop: asyncio.AbstractEventLoop | None = None
     """Where it runs, from the moment it listens."""
+    _worker: Worker | None = None
+    """Which of several this is, if it is."""
     _until = 0.0
     """When the wait for what is in flight is over, on the loop's clock."""
 
+    def serve_as(self, worker: Worker, sockets: list[socket.socket]) -> None:
+        """Run as one of several, which end when their supervisor says so."""
+        self._worker = worker
+        self.run(sockets)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Load the models, listen, and say so."""
+        """Load the models, listen, and say so; raises `OSError` where it cannot listen."""
         if self.config.is_ssl:
             # uvicorn's own way leaves it to the loop how long a client may take for the parts that TLS adds.
             await super().startup([])
@@ -58,11 +65,30 @@ class Server(uvicorn.Server):
         else:
             await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
+        if self._worker is not None:
+            is_first = self._worker.is_first
+            self._follow(self._worker)
+            if not is_first:
+                logger.info("serves")
+                return
         for one in sockets or []:
             host, port = one.getsockname()[:2]
             place = f"[{host}]" if ":" in host else host
             scheme = "https" if self.config.is_ssl else "http"
             self._greet(f"{scheme}://{place}:{port}")
+
+    def _follow(self, worker: Worker) -> None:
+        """Be at work, and end when the supervisor says so, or is gone."""
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            loop.remove_reader(worker.end)
+            self._drain_at("supervisor")
+
+        loop.add_reader(worker.end, end)
+        loop.add_signal_handler(HURRY, self._hurry, "supervisor")
+        self.config.loaded_app.state.metrics.show_process(worker.number)
+        worker.tell_ready()
 
     def _greet(self, address: str) -> None:
         models: dict[str, list[str]] = {}
@@ -74,14 +100,13 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note a signal; the loop acts on it. The first is raised again at the end, and decides the exit status."""
-        if not self._captured_signals:
-            self._captured_signals.append(sig)
         del frame
         if self._loop is None:
-            # Nothing is in flight yet.
-            self.should_exit = True
-        else:
-            self._loop.call_soon_threadsafe(self._stop, signal.Signals(sig).name)
+            # Nothing is in flight yet, and models may take long to load.
+            os._exit(0 if sig == signal.SIGTERM else _SIGNALLED + sig)
+        if not self._captured_signals:
+            self._captured_signals.append(sig)
+        self._loop.call_soon_threadsafe(self._stop, signal.Signals(sig).name)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen no more, finish what is in flight as long as there is time, refuse the rest, and end."""
@@ -117,11 +142,20 @@ class Server(uvicorn.Server):
         return sum(cycle is not None and not cycle.response_complete for cycle in cycles)
 
     def _stop(self, name: str) -> None:
-        """Begin to end, or hurry."""
+        """Begin to end, or hurry; a worker hurries for its supervisor alone, which may be sent the same signals."""
+        if not self.config.loaded_app.state.catalog.draining:
+            self._drain_at(name)
+        elif self._worker is None:
+            self._hurry(name)
+
+    def _hurry(self, name: str) -> None:
+        logger.info("%s again: waiting for nothing more", name)
+        self.should_exit = self.force_exit = True
+        self._until = 0.0
+
+    def _drain_at(self, name: str) -> None:
+        """Begin to end, if that has not begun."""
         if self.config.loaded_app.state.catalog.draining:
-            logger.info("%s again: waiting for nothing more", name)
-            self.should_exit = self.force_exit = True
-            self._until = 0.0
             return
         self._drain()
         flying, delay = self._in_flight, self._settings.drain_delay
@@ -155,7 +189,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_TICK)
             for connection in list(state.connections) if self.config.is_ssl else ():
                 transport = connection.transport
-                if transport.is_closing() and _is_delivered(transport):
+                if transport.is_closing() and is_delivered(transport):
                     transport.abort()
 
     async def _give_up(self) -> None:
@@ -168,6 +202,8 @@ class Server(uvicorn.Server):
             if connection.transport.get_write_buffer_size():
                 # Nothing else can be said to this client any more.
                 connection.transport.abort()
+            elif isinstance(connection, Guard):
+                connection.refuse_unfinished()
         await asyncio.sleep(_TICK)
         refused = list(state.tasks)
         for task in refused:
@@ -191,12 +227,6 @@ class Server(uvicorn.Server):
         )
 
 
-def _is_delivered(transport: asyncio.Transport) -> bool:
-    """Whether the client's system has acknowledged all that was sent; if so, nothing waits here to be sent either."""
-    unsent = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    return int.from_bytes(unsent, sys.byteorder) == 0
-
-
 def configure(app: FastAPI) -> uvicorn.Config:
     """How uvicorn is to serve an application made by `create_app`; raises `SettingsError` for TLS that cannot be."""
     settings: Settings = app.state.settings
@@ -213,18 +243,6 @@ def configure(app: FastAPI) -> uvicorn.Config:
         server_header=False,
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; raises `SettingsError` where none can."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family)
-    except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None)
-        # The system's own words; a name that is not found has none, its number being of another kind.
-        reason = os.strerror(number) if number and number > 0 else error
-        raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
 def lane_works() -> bool:
@@ -252,5 +270,11 @@ def _protocol(app: FastAPI, settings: Settings) -> type[Guard] | str:
     # uvicorn calls what it takes for a class.
     if settings.lane == "off":
         return partial(Guard, limits=limits, failures=state.failures)  # type: ignore[return-value]  # as it says
-    lane = partial(Lane, predictor=state.predictor, metrics=state.metrics, keys=state.keys)
-    return partial(lane, limits=limits, failures=state.failures, heads=Heads())  # type: ignore[return-value]  # the same
+    kind: type[Lane] = Lane
+    more: dict[str, Any] = {"predictor": state.predictor, "metrics": state.metrics, "keys": state.keys}
+    if state.tracing is not None:
+        from service.http.traced import TracedLane  # noqa: PLC0415  # it needs what few have installed
+
+        kind = TracedLane
+        more |= {"tracing": state.tracing, "timing": state.timing_predictor}
+    return partial(kind, limits=limits, failures=state.failures, heads=Heads(), **more)  # type: ignore[return-value]  # the same

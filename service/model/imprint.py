@@ -4,7 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from service.manifest import MANIFEST_FILE
+from service.errors import ManifestError
+from service.model.graph_file import files_beside
+from service.model.store import read_manifest
 
 
 class Imprint(NamedTuple):
@@ -21,14 +23,17 @@ def imprint(place: Path) -> Imprint:
     """How the version in this folder, or the ONNX file, lies there now; it raises nothing."""
     try:
         if not place.is_dir():
-            state = _state(place)
+            state = " ".join(_state(path) for path in (place, *files_beside(place).values()))
             return Imprint(state, state)
         state = " ".join([_state(place), *(_state(entry) for entry in sorted(place.iterdir()))])
-        return Imprint(hashlib.sha256((place / MANIFEST_FILE).read_bytes()).hexdigest(), state)
     except OSError as error:
         # An error is a state too: the same one is not tried again.
         missing = f"{error.filename}: {error.strerror}"
         return Imprint(missing, missing)
+    try:
+        return Imprint(hashlib.sha256(read_manifest(place)).hexdigest(), state)
+    except ManifestError:
+        return Imprint(state, state)
 
 
 def is_gone(place: Path) -> bool:
@@ -48,4 +53,5 @@ def _state(path: Path) -> str:
     except OSError as error:
         # A link that leads nowhere, for one.
         return f"{path.name!r}: {error.strerror}"
-    return f"{path.name!r}: {stat.st_ino} {stat.st_mode} {stat.st_size} {stat.st_mtime_ns}"
+    # Whoever writes a file anew can give it its old time, as `cp --preserve` does, but not that of this change.
+    return f"{path.name!r}: {stat.st_ino} {stat.st_mode} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from service.errors import GraphError
 from service.manifest import Golden, ModelManifest
+from service.model.graph_file import without_shape
 from service.model.plain import describe
 from service.model.proof import prove
-from service.model.ranks import without_shape
 from service.model.runtime import Arrays, Runtime
 from service.model.store import open_version, printable
 

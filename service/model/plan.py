@@ -86,6 +86,7 @@ def plan(loaded: Loaded, limit: int, dependent_rows: DependentRows, max_request:
         trial = try_batches(runtime.run_batch, sample, min(limit, most), until_dependent=dependent_rows == "alone")
     except ComputeError as error:
         raise GraphError(f"{runtime.where}: {error.message}") from error
+    runtime.give_back(first_rows(sample, 1))
     return _for_rows(loaded, trial, sample, dependent_rows, most)
 
 

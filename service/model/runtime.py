@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from service.codec.tensors import DTYPES, Array
 from service.errors import ComputeError, GraphError, SettingsError
 from service.manifest import Datatype
+from service.model.graph_file import files_beside
 
 # Read by onnxruntime when it is imported: its Linux wheels report their use to their maker otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -77,13 +79,13 @@ class Runtime:
         if self._binds and "BYTES" in datatypes:
             raise GraphError(f"{where}: it has strings beside BF16, which onnxruntime takes only apart")
 
-    def run(self, arrays: Arrays) -> Arrays:
+    def run(self, arrays: Arrays, options: ort.RunOptions | None = None) -> Arrays:
         """The outputs for the inputs, both in the graph's order. Raises `ComputeError` where onnxruntime fails."""
         try:
             if self._binds:
-                return self._run_bound(arrays)
+                return self._run_bound(arrays, options)
             outputs: list[Array] = self._session.run(
-                self._output_names, dict(zip(self._input_names, arrays, strict=True))
+                self._output_names, dict(zip(self._input_names, arrays, strict=True)), options
             )
         except Exception as error:
             shapes = ", ".join(str(list(array.shape)) for array in arrays)
@@ -104,7 +106,15 @@ class Runtime:
         starts = range(0, len(arrays[0]), max_batch)
         return join([self.run_batch(tuple(array[at : at + max_batch] for array in arrays)) for at in starts])
 
-    def _run_bound(self, arrays: Arrays) -> Arrays:
+    def give_back(self, arrays: Arrays) -> None:
+        """Run once more, and give back what memory larger runs have needed, which onnxruntime would keep."""
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        # On a machine where it keeps none it fails.
+        with suppress(ComputeError):
+            self.run(arrays, options)
+
+    def _run_bound(self, arrays: Arrays, options: ort.RunOptions | None) -> Arrays:
         """Run by way of onnxruntime's own values: numpy has no BF16, so neither has the plain way."""
         binding = self._session.io_binding()
         values = [_value(tensor, array) for tensor, array in zip(self.inputs, arrays, strict=True)]
@@ -113,7 +123,7 @@ class Runtime:
         for name in self._output_names:
             # To memory that can be read here, wherever it is computed.
             binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, options)
         return tuple(_array(value) for value in binding.get_outputs())
 
 
@@ -186,13 +196,27 @@ def _start_session(graph: bytes | Path, where: str, provider: str, threads: int)
         # No checksum vouches for what else lies on disk, least of all in the folder that the server was started in.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
+        weights = _read_weights(graph, options) if isinstance(graph, Path) else {}
         session = ort.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])
+        # Not before: onnxruntime copies them while it makes the session, and holds none of them itself.
+        del weights
     except Exception as error:
         raise GraphError(f"{where}: onnxruntime cannot load the graph: {_first_line(error)}") from error
     # A provider that is installed but does not start here is left out by onnxruntime, which goes on without it.
     if _PROVIDERS[provider] not in session.get_providers():
         raise GraphError(f"{where}: provider is {provider!r}, but onnxruntime cannot start it on this machine")
     return session
+
+
+def _read_weights(graph: Path, options: ort.SessionOptions) -> dict[str, bytes]:
+    """The weights that a graph keeps in other files, which a session with these options takes from here.
+
+    onnxruntime would map the files: written anew, they would change the answers, and cut short end the process.
+    """
+    weights = {name: path.read_bytes() for name, path in files_beside(graph).items() if path.is_file()}
+    sizes = [len(content) for content in weights.values()]
+    options.add_external_initializers_from_files_in_memory(list(weights), list(weights.values()), sizes)
+    return weights
 
 
 def _tensor(node: ort.NodeArg, where: str) -> Tensor:

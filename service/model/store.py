@@ -4,8 +4,9 @@ import hashlib
 import logging
 import os
 import re
+import stat
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from service.errors import ChecksumError, ManifestError, ModelError
 from service.manifest import GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, Golden, ModelManifest, is_model_name
 
 logger = logging.getLogger(__name__)
+
+_MOST_OF_MANIFEST = 64 * 1024 * 1024
+"""Bytes of a manifest; the longest vocabulary needs far fewer."""
+
+Say = Callable[[str], object]
+"""Takes a sentence on something that is left out."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,12 @@ class StoredVersion:
         return str(self.folder / ONNX_FILE)
 
 
-def find_models(path: Path) -> dict[str, dict[int, Path]]:
+def find_models(path: Path, say: Say = logger.warning) -> dict[str, dict[int, Path]]:
     """Where the versions lie that `path` holds, by model name and, ascending, by number.
 
     `path` is an ONNX file, a folder of published models or of ONNX files or of both, one model's folder, or one
     version's. An ONNX file is version 1 of the model that its name tells. What cannot be looked into, or cannot be
-    told from another, is logged and left out. Raises `ModelError` where there is nothing of the kind.
+    told from another, is left out, which `say` is told. Raises `ModelError` where there is nothing of the kind.
     """
     if os.path.isfile(path):  # noqa: PTH113  # false, not an error, for a name that is too long
         name = model_name(path.stem)
@@ -49,14 +56,14 @@ def find_models(path: Path) -> dict[str, dict[int, Path]]:
     if os.path.exists(path / MANIFEST_FILE):  # noqa: PTH110  # false, not an error, for a folder that is closed
         # It claims to be a version. Whether these are its own name and number is found when it is opened.
         return {whole.parent.name: {int(whole.name) if _is_version(whole.name) else 1: path}}
-    folders, files = _inside(path)
-    found = _published(folders)
+    folders, files = _inside(path, say)
+    found = _published(folders, say)
     for file in files:
         # Hidden ones are leftovers of other programs.
         if file.suffix == ".onnx" and not file.name.startswith("."):
-            _add_file(found, file)
+            _add_file(found, file, say)
     if not found and is_model_name(whole.name):
-        found = _published([whole])
+        found = _published([whole], say)
     if not found:
         raise ModelError(f"{path}: expected an ONNX file, or a folder of them or of versions, <name>/<version>/")
     return dict(sorted(found.items()))
@@ -69,31 +76,27 @@ def model_name(stem: str) -> str | None:
     return name if is_model_name(name) else None
 
 
-def _published(models: Iterable[Path]) -> dict[str, dict[int, Path]]:
+def _published(models: Iterable[Path], say: Say) -> dict[str, dict[int, Path]]:
     found: dict[str, dict[int, Path]] = {}
     for model in models:
         if is_model_name(model.name):
             try:
-                versions = {int(one.name): one for one in _inside(model)[0] if _is_version(one.name)}
+                versions = {int(one.name): one for one in _inside(model, say)[0] if _is_version(one.name)}
             except ModelError as error:
-                logger.warning("%s", error)
+                say(error.message)
                 continue
             if versions:
                 found[model.name] = dict(sorted(versions.items()))
     return found
 
 
-def _add_file(found: dict[str, dict[int, Path]], file: Path) -> None:
+def _add_file(found: dict[str, dict[int, Path]], file: Path, say: Say) -> None:
     name = model_name(file.stem)
     if name is None:
-        logger.warning("%s is not served: no model can be called %r: give it another name", printable(file), file.stem)
+        say(f"{printable(file)} is not served: no model can be called {file.stem!r}: give it another name")
     elif name in found:
-        logger.warning(
-            "%s is not served: %s is a model called %s already",
-            printable(file),
-            printable(next(iter(found[name].values()))),
-            name,
-        )
+        other = printable(next(iter(found[name].values())))
+        say(f"{printable(file)} is not served: {other} is a model called {name} already")
     else:
         found[name] = {1: file}
 
@@ -108,7 +111,7 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100  # `Path.resolve` follows links
 
 
-def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
+def _inside(folder: Path, say: Say) -> tuple[list[Path], list[Path]]:
     """The folders and the files in a folder, by name."""
     try:
         entries = sorted(folder.iterdir())
@@ -123,7 +126,7 @@ def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
             elif entry.is_file():
                 files.append(entry)
         except OSError as error:
-            logger.warning("%s is not served: it cannot be looked into: %s", printable(entry), error.strerror)
+            say(f"{printable(entry)} is not served: it cannot be looked into: {error.strerror}")
     return folders, files
 
 
@@ -133,7 +136,7 @@ def open_version(folder: Path) -> StoredVersion:
     Raises `ManifestError` for a manifest that is missing or not that of this folder, `ChecksumError` for a file
     that is missing, leads out of the folder, or is not the one described.
     """
-    manifest = ModelManifest.parse(_read(folder, MANIFEST_FILE), str(folder / MANIFEST_FILE))
+    manifest = ModelManifest.parse(read_manifest(folder), str(folder / MANIFEST_FILE))
     # The folder's own name, also where it is a link to another version.
     place = "/".join(absolute(folder).parts[-2:])
     if place != f"{manifest.name}/{manifest.version}":
@@ -144,7 +147,7 @@ def open_version(folder: Path) -> StoredVersion:
             raise ManifestError(f"{folder / MANIFEST_FILE}: files: {name} is missing")
     contents: dict[str, bytes] = {}
     for name, entry in manifest.files.items():
-        content = _read(folder, name)
+        content = _read(folder, name, entry.bytes)
         digest = hashlib.sha256(content).hexdigest()
         if (len(content), digest) != (entry.bytes, entry.sha256):
             actual = f"{len(content)} bytes with SHA-256 {digest[:12]}…"
@@ -158,13 +161,24 @@ def open_version(folder: Path) -> StoredVersion:
     return StoredVersion(folder, manifest, contents[ONNX_FILE], golden)
 
 
-def _read(folder: Path, name: str) -> bytes:
+def read_manifest(folder: Path) -> bytes:
+    """The manifest of the version in a folder, unread; raises `ManifestError` where nobody could read it."""
+    return _read(folder, MANIFEST_FILE, _MOST_OF_MANIFEST)
+
+
+def _read(folder: Path, name: str, most: int) -> bytes:
     path = folder / name
     fault = ManifestError if name == MANIFEST_FILE else ChecksumError
     # `Path.resolve` raises where links lead in a circle; this leaves them to be found when the file is read.
     if Path(os.path.realpath(path)).parent != folder.resolve():
         raise fault(f"{path}: it is a link that leads out of the version's folder")
     try:
+        entry = path.stat()
+        if not stat.S_ISREG(entry.st_mode):
+            # Whoever reads a pipe waits for somebody to write into it, and of a device there may be no end.
+            raise fault(f"{path}: it is no file")
+        if entry.st_size > most:
+            raise fault(f"{path}: it has {entry.st_size} bytes, more than the {most} that are expected")
         return path.read_bytes()
     except FileNotFoundError:
         raise fault(f"{path}: there is no such file") from None

@@ -24,6 +24,8 @@ from onnx.reference import ReferenceEvaluator
 
 from service.http.server import Server, configure
 from service.manifest import Batching, Feature, FileEntry, Golden, Kind, ModelManifest, TensorSpec
+from service.metrics import ModelStats, Version
+from service.numbers import Numbers
 from tests.certificates import Certificates, make_certificates
 
 COMMITTED = Path(__file__).parents[2] / "models"
@@ -44,6 +46,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
 }
+
+
+def counting() -> ModelStats:
+    """Numbers of a version by itself, all zero."""
+    return ModelStats(Numbers(), Version("line", "1"))
 
 
 @dataclass(frozen=True)
@@ -349,6 +356,20 @@ def save(folder: Path, file: str, name: str) -> Path:
     """Write a sample's graph as a file without a manifest."""
     path = folder / file
     path.write_bytes(graph_of(sample_of(name)))
+    return path
+
+
+def tabled(folder: Path, value: float) -> Path:
+    """Write the graph `table.onnx`, which gives this value for each index up to 4096, and it beside in `table.bin`."""
+    index = helper.make_tensor_value_info("index", TensorProto.INT64, ["rows"])
+    entry = helper.make_tensor_value_info("entry", TensorProto.FLOAT, ["rows", 64])
+    table = numpy_helper.from_array(np.full((4096, 64), value, np.float32), "table")
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "index"], ["entry"])], "table", [index], [entry], [table]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path = folder / "table.onnx"
+    onnx.save_model(model, path, save_as_external_data=True, location="table.bin")
     return path
 
 

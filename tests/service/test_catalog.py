@@ -371,9 +371,9 @@ def test_values_outside_the_ranges_are_counted_once_computed(tmp_path: Path) -> 
     """By feature; what the model was tried with at the start does not count."""
     publish(tmp_path, "line")
     model = loaded(tmp_path).find("line")
-    assert not model.stats.outside
+    assert not model.stats.outside.by_labels
     ask(model, *((np.array(rows, np.float32),) for rows in ([[0, 3], [9, 9]], [[1, 1]], [[-2, 0]])))
-    assert model.stats.outside == {"width": 2, "height": 2}
+    assert model.stats.outside.by_labels == {("width",): 2, ("height",): 2}
 
 
 @pytest.mark.parametrize(
@@ -560,11 +560,11 @@ def test_what_lies_there_unchanged_is_not_loaded_again(tmp_path: Path) -> None:
         await catalog.rescan()
         await catalog.rescan()
         assert catalog.find("line") is model
-        assert metrics.loads == {("line", "1", "ok"): 1, ("vote", "1", "failed"): 1}
+        assert metrics.loads.by_labels == {("line", "1", "ok"): 1, ("vote", "1", "failed"): 1}
         ready = [catalog.ready]
         (tmp_path / "vote" / "1" / "model.onnx").write_bytes(graph_of(SAMPLES["vote"]))
         await catalog.rescan()
-        assert metrics.loads == {("line", "1", "ok"): 1, ("vote", "1", "failed"): 1, ("vote", "1", "ok"): 1}
+        assert metrics.loads.by_labels == {("line", "1", "ok"): 1, ("vote", "1", "failed"): 1, ("vote", "1", "ok"): 1}
         assert [*ready, catalog.ready] == [False, True]
         await catalog.close()
 
@@ -674,6 +674,44 @@ def test_a_model_is_unloaded_and_loaded_when_asked(tmp_path: Path) -> None:
         assert catalog.find("line").manifest.version == 2
 
     changing(tmp_path, scene, model_control="explicit")
+
+
+def test_only_what_is_selected_is_loaded_when_asked(tmp_path: Path) -> None:
+    """Where nothing of it is left, what is served goes on as it is."""
+    publish(tmp_path, "line")
+
+    async def scene(catalog: Catalog) -> None:
+        before = catalog.find("line")
+        publish(tmp_path, "line", 2)
+        shutil.rmtree(tmp_path / "line" / "1")
+        with pytest.raises(UnknownModelError, match="line lies where the models are, but in no version that is sel"):
+            await catalog.load_model("line")
+        assert catalog.find("line") is before
+
+    changing(tmp_path, scene, model_control="explicit", versions="line:1")
+
+
+def test_what_is_left_out_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is looked; and again where it was away."""
+    publish(tmp_path, "line")
+    publish(tmp_path, "vote")
+    other = save(tmp_path, "line.onnx", "line")
+
+    async def scene(catalog: Catalog) -> None:
+        await catalog.rescan()
+        await catalog.load_model("vote")
+        other.rename(tmp_path / "vote.onnx")
+        await catalog.rescan()
+        (tmp_path / "vote.onnx").rename(other)
+        await catalog.rescan()
+
+    changing(tmp_path, scene)
+    line, vote = (f"{tmp_path / name}.onnx is not served: " for name in ("line", "vote"))
+    assert caplog.messages == [
+        f"{line}{tmp_path}/line/1 is a model called line already",
+        f"{vote}{tmp_path}/vote/1 is a model called vote already",
+        f"{line}{tmp_path}/line/1 is a model called line already",
+    ]
 
 
 def test_a_server_about_to_stop_is_not_ready(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_an_empty_variable_is_none(monkeypatch: Patch) -> None:
         ("port", "65536"),
         ("port", "-1"),
         ("provider", "tpu"),
+        ("tracing", "on"),
         ("threads", "0"),
         ("threads", "1.5"),
         ("execution", "maybe"),
@@ -96,6 +97,35 @@ def test_threads_may_be_as_many_as_there_are_cpus_to_use(monkeypatch: Patch) -> 
     monkeypatch.setenv("FORWARDPASS_THREADS", "auto")
     assert load_settings().threads == usable_cpus().threads
     assert load_settings({"threads": "3"}).threads == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2, 1000])
+def test_workers_may_be_as_many_as_the_cpus_give_threads_to(threads: int) -> None:
+    """Together they never have more than there are CPUs to use, unless each has one and that is too many."""
+    settings = load_settings({"workers": "auto", "threads": str(threads)})
+    assert settings.workers == max(1, usable_cpus().threads // threads)
+
+
+def test_threads_are_shared_out_among_workers() -> None:
+    """Where both are left to us, one process has all."""
+    cpus = usable_cpus().threads
+    assert load_settings({"workers": "2", "threads": "auto"}).threads == max(1, cpus // 2)
+    both = load_settings({"workers": "auto", "threads": "auto"})
+    assert (both.workers, both.threads) == (1, cpus)
+
+
+@pytest.mark.parametrize(("workers", "threads"), [("auto", "none"), ("auto", "0"), ("none", "auto"), ("0", "auto")])
+def test_what_is_shared_out_by_a_bad_number_is_told(workers: str, threads: str) -> None:
+    """The sentence is of the bad one."""
+    message = complaint(workers=workers, threads=threads)
+    assert repr(workers if threads == "auto" else threads) in message
+
+
+def test_workers_and_explicit_control_exclude_each_other() -> None:
+    """A request to load a model reaches one of them."""
+    message = complaint(workers="2", model_control="explicit")
+    assert "FORWARDPASS_WORKERS" in message
+    assert "FORWARDPASS_MODEL_CONTROL" in message
 
 
 def test_every_bad_value_is_told(monkeypatch: Patch) -> None:

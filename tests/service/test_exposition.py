@@ -24,7 +24,7 @@ def parsed(text: str) -> Metric:
 def test_a_family_is_written_line_by_line() -> None:
     """Name and kind once, then each sample with its labels by their names."""
     family = Family("errors_total", "counter", "What went wrong.", ("where", "code"))
-    text = family.head + family.sample(2, "here", "a") + family.sample(0.5, "there", "b")
+    text = family.head + family.sample([2], "here", "a") + family.sample([0.5], "there", "b")
     assert text == (
         "# HELP errors_total What went wrong.\n"
         "# TYPE errors_total counter\n"
@@ -35,13 +35,13 @@ def test_a_family_is_written_line_by_line() -> None:
 
 def test_a_family_without_labels_has_no_braces() -> None:
     """Its one series is its name."""
-    assert Family("ready", "gauge", "Whether.").sample(1) == "ready 1.0\n"
+    assert Family("ready", "gauge", "Whether.").sample([1]) == "ready 1.0\n"
 
 
 def test_a_histogram_is_written_line_by_line() -> None:
     """Its buckets hold all that is below their bounds; then come the sum and the count."""
     family = HistogramFamily("seconds", "How long.", (0.5, 1), ("model",))
-    assert family.head + family.samples([1, 0, 2], 7.25, "line") == (
+    assert family.head + family.sample([1, 0, 2, 7.25], "line") == (
         "# HELP seconds How long.\n"
         "# TYPE seconds histogram\n"
         'seconds_bucket{le="0.5",model="line"} 1\n'
@@ -54,7 +54,7 @@ def test_a_histogram_is_written_line_by_line() -> None:
 
 def test_a_histogram_without_labels_has_the_bounds_alone() -> None:
     """Only the buckets have braces."""
-    lines = HistogramFamily("seconds", "How long.", (1,)).samples([1, 1], 3.0).splitlines()
+    lines = HistogramFamily("seconds", "How long.", (1,)).sample([1, 1, 3.0]).splitlines()
     assert lines == ['seconds_bucket{le="1.0"} 1', 'seconds_bucket{le="+Inf"} 2', "seconds_sum 3.0", "seconds_count 2"]
 
 
@@ -81,7 +81,7 @@ def test_a_number_is_written_as_the_format_has_it(value: float, text: str) -> No
 @given(value=st.floats(allow_nan=False))
 def test_a_number_comes_back_whole(value: float) -> None:
     """No digit is lost."""
-    (sample,) = parsed(Family("level", "gauge", "How high.").sample(value)).samples
+    (sample,) = parsed(Family("level", "gauge", "How high.").sample([value])).samples
     assert sample.value == value
 
 
@@ -102,10 +102,10 @@ def check_labels(first: str, second: str) -> None:
     """What a scraper reads has these labels."""
     wanted = {"a": first, "b": second}
     counter = Family("ends_total", "counter", "How many.", ("a", "b"))
-    (sample,) = parsed(counter.head + counter.sample(3, first, second)).samples
+    (sample,) = parsed(counter.head + counter.sample([3], first, second)).samples
     assert (sample.labels, sample.value) == (wanted, 3)
     histogram = HistogramFamily("seconds", "How long.", (1,), ("a", "b"))
-    shown = parsed(histogram.head + histogram.samples([1, 0], 0.5, first, second)).samples
+    shown = parsed(histogram.head + histogram.sample([1, 0, 0.5], first, second)).samples
     assert [{name: value for name, value in sample.labels.items() if name != "le"} for sample in shown] == [wanted] * 4
 
 
@@ -113,7 +113,7 @@ def check_labels(first: str, second: str) -> None:
 def test_any_meaning_stays_on_its_line(meaning: str) -> None:
     """Backslashes and ends of lines are escaped."""
     family = Family("level", "gauge", meaning)
-    text = family.head + family.sample(1)
+    text = family.head + family.sample([1])
     assert text.count("\n") == 3
     read = parsed(text)
     # Spaces at the ends are the parser's to drop.
@@ -124,7 +124,11 @@ def test_any_meaning_stays_on_its_line(meaning: str) -> None:
 def test_buckets_grow_to_the_count(counts: list[int], total: float) -> None:
     """Each bucket holds at least what the one below it holds, and no more than its own beside."""
     family = HistogramFamily("seconds", "How long.", range(len(counts) - 1))
-    shown = parsed(family.head + family.samples(counts, total)).samples
+    shown = parsed(family.head + family.sample([*counts, total])).samples
+    if not sum(counts):
+        # What nothing was observed in is not shown.
+        assert not shown
+        return
     buckets = [sample.value for sample in shown if sample.name == "seconds_bucket"]
     assert [upper - lower for lower, upper in zip([0, *buckets], buckets, strict=False)] == counts
     assert {sample.name: sample.value for sample in shown[-2:]} == {"seconds_sum": total, "seconds_count": sum(counts)}
@@ -134,4 +138,4 @@ def test_labels_are_as_many_as_the_family_has() -> None:
     """A value too few or too many is a mistake, never a series of another kind."""
     for values in ((), ("a", "b")):
         with pytest.raises(ValueError, match="zip"):
-            Family("ends_total", "counter", "How many.", ("one",)).sample(1, *values)
+            Family("ends_total", "counter", "How many.", ("one",)).sample([1], *values)

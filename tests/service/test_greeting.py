@@ -21,6 +21,11 @@ def test_the_table_says_what_there_is() -> None:
     ]
 
 
+def test_several_workers_are_told() -> None:
+    """One is what everybody expects."""
+    assert "computed by  cpu, 4 workers, 1 thread a run; 2 CPUs to use" in table(Settings(workers=4), {}, CPUS)
+
+
 def test_many_models_are_cut() -> None:
     """The log is no index."""
     lines = table(Settings(), {f"model_{number}": ["1"] for number in range(100)}, CPUS)
@@ -34,6 +39,7 @@ def test_a_program_has_all_of_it() -> None:
     assert fields(Settings(), models, CPUS) == {
         "models": models,
         "provider": "cpu",
+        "workers": 1,
         "threads": 1,
         "cpus": 2,
         "max_body": 16 * 1024 * 1024,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.config import Settings
 from service.errors import ModelError
 from service.inspection import Finding, inspect
 from tests.service.conftest import COMMITTED, SAMPLES, damage, graph_of, publish, save
@@ -14,14 +15,14 @@ from tests.service.conftest import COMMITTED, SAMPLES, damage, graph_of, publish
 
 def only(path: Path) -> Finding:
     """The one finding about a path."""
-    (finding,) = inspect(path)
+    (finding,) = inspect(Settings(models=path))
     return finding
 
 
 @pytest.mark.parametrize("place", [".", "binary_classifier", "binary_classifier/1"])
 def test_the_committed_models_are_sound(place: str) -> None:
     """The folder of models, a model's and a version's can be looked at."""
-    findings = inspect(COMMITTED / place)
+    findings = inspect(Settings(models=COMMITTED / place))
     assert all(finding.sound for finding in findings)
     assert findings[0].text.startswith("binary_classifier version 1\n")
 
@@ -57,7 +58,7 @@ def test_every_version_of_every_model_is_looked_at(tmp_path: Path) -> None:
     for name, version in (("vote", 1), ("line", 10), ("line", 9)):
         publish(tmp_path, name, version)
     damage(tmp_path / "line" / "9")
-    findings = inspect(tmp_path)
+    findings = inspect(Settings(models=tmp_path))
     assert [finding.text.splitlines()[0] for finding in findings] == [
         "line version 9",
         "line version 10",
@@ -71,7 +72,7 @@ def test_a_models_folder_is_all_its_versions(tmp_path: Path) -> None:
     for version in (1, 2):
         publish(tmp_path, "line", version)
     publish(tmp_path, "vote")
-    assert [finding.text.splitlines()[0] for finding in inspect(tmp_path / "line")] == [
+    assert [finding.text.splitlines()[0] for finding in inspect(Settings(models=tmp_path / "line"))] == [
         "line version 1",
         "line version 2",
     ]
@@ -129,7 +130,7 @@ def test_a_folder_of_onnx_files_is_looked_at(tmp_path: Path) -> None:
     publish(tmp_path, "line", 3)
     save(tmp_path, "vote.onnx", "vote")
     save(tmp_path, "echo.onnx", "echo")
-    assert [finding.text.splitlines()[0] for finding in inspect(tmp_path)] == [
+    assert [finding.text.splitlines()[0] for finding in inspect(Settings(models=tmp_path))] == [
         "echo.onnx, an ONNX file without a manifest, served as echo version 1",
         "line version 3",
         "vote.onnx, an ONNX file without a manifest, served as vote version 1",
@@ -169,7 +170,7 @@ def test_a_graph_without_a_batch_is_told(tmp_path: Path) -> None:
 )
 def test_rows_that_change_each_other_are_told(options: Any, batches: str, note: str, tmp_path: Path) -> None:  # noqa: ANN401  # settings
     """With what the server does about it, as its settings say."""
-    (finding,) = inspect(publish(tmp_path, "quantised"), max_batch=8, **options)
+    (finding,) = inspect(Settings(models=publish(tmp_path, "quantised"), max_batch=8, **options))
     assert finding.sound
     # How many depends on what this machine has measured.
     assert re.search(rf"  batches    {batches}\n", finding.text)
@@ -193,7 +194,7 @@ def test_where_there_is_nothing_an_error_says_what_is_expected(place: str, said:
     """An empty folder and a missing one are no models."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError) as caught:
-        inspect(tmp_path / place)
+        inspect(Settings(models=tmp_path / place))
     assert caught.value.message.startswith(f"{tmp_path / place}: {said}")
 
 

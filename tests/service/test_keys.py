@@ -147,6 +147,8 @@ def test_the_sum_of_nothing_opens_nothing(tmp_path: Path) -> None:
         (f'[a]\nsha256 = "{SUM}0"\nscopes = ["predict"]', "a has no sha256"),
         (f'[a]\nsha256 = "{SUM}"\nscopes = ["predict"]\nexpires = 2030-01-01', "a has expires: a key has sha256 and"),
         (f'["a b"]\nsha256 = "{SUM}"\nscopes = ["predict"]', "'a b' is no name of a key"),
+        pytest.param("a = " + "[" * 10_000, "is no TOML", id="deep"),
+        pytest.param("#" * 2**20 + "\n", "has more than 1048576 bytes", id="large"),
         (f'[{"a" * 65}]\nsha256 = "{SUM}"\nscopes = ["predict"]', "is no name of a key"),
         (f'[a]\nsha256 = "{SUM}"\nscopes = ["predict"]\n' * 2, "is no TOML"),
         (

@@ -18,6 +18,7 @@ def test_what_a_server_finds_is_told_at_a_glance() -> None:
     for words in (
         f"affinity     this process may run on {usable_cpus().affinity} CPU",
         "quota        ",
+        f"workers      1 by the settings; FORWARDPASS_WORKERS=auto gives {usable_cpus().threads}\n",
         f"threads      1 a run by the settings; FORWARDPASS_THREADS=auto gives {usable_cpus().threads}\n",
         "provider     cpu by the settings, which is available; available: cpu",
         f"onnxruntime  {version('onnxruntime')}\n",
@@ -28,13 +29,14 @@ def test_what_a_server_finds_is_told_at_a_glance() -> None:
         "connections  10000 at most",
     ):
         assert words in text
-    assert len(text.splitlines()) < 16
+    assert len(text.splitlines()) < 17
 
 
 def test_what_will_not_do_is_told() -> None:
-    """Too many threads or connections, a provider that is not there, a lane that is off."""
+    """Too many threads, workers or connections, a provider that is not there, a lane that is off."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     text = describe(Settings(threads=1024, max_connections=min(soft, 2**20), provider="cuda", lane="off"))
+    assert "more than there are CPUs to use" in describe(Settings(workers=256))
     for words in (
         "more than there are CPUs to use",
         "cuda by the settings, of which onnxruntime lacks cuda here",

@@ -233,7 +233,7 @@ def test_a_full_queue_refuses(samples: Path) -> None:
     replies = desk.answers(*(rows("line", [[1, 2]]) for _ in range(4)))
     assert [told(reply) for reply in replies[:2]] == [{"predictions": [-2.0]}] * 2
     assert [error(reply).code for reply in replies[2:]] == ["queue_full"] * 2
-    assert desk.stats("line").requests == {("v1", "ok"): 2, ("v1", "refused"): 2}
+    assert desk.stats("line").requests.by_labels == {("v1", "ok"): 2, ("v1", "refused"): 2}
 
 
 def test_all_or_none_of_a_request_is_computed(committed: Path) -> None:
@@ -273,11 +273,11 @@ def test_requests_are_counted_by_protocol_and_outcome(samples: Path) -> None:
         rows("line", [], "2"),
     )
     stats = desk.stats("line")
-    assert stats.requests == {("v1", "ok"): 2, ("v2", "ok"): 1, ("v1", "invalid"): 2, ("v2", "invalid"): 1}
-    assert stats.invalid == {"shape_mismatch": 1, "invalid_value": 1, "tensor_mismatch": 1}
-    assert desk.stats("lookup").requests == {("v1", "failed"): 1}
-    assert desk.stats("lookup").invalid == {}
-    assert desk.metrics.unrouted == {"unknown_model": 1, "unknown_version": 1}
+    assert stats.requests.by_labels == {("v1", "ok"): 2, ("v2", "ok"): 1, ("v1", "invalid"): 2, ("v2", "invalid"): 1}
+    assert stats.invalid.by_labels == {("shape_mismatch",): 1, ("invalid_value",): 1, ("tensor_mismatch",): 1}
+    assert desk.stats("lookup").ended("failed") == 1
+    assert desk.stats("lookup").invalid.by_labels == {}
+    assert desk.metrics.unrouted.by_labels == {("unknown_model",): 1, ("unknown_version",): 1}
     assert stats.in_flight == 0
 
 
@@ -306,7 +306,7 @@ def test_an_abandoned_request_is_counted_and_hurts_nobody(samples: Path) -> None
         assert told(stays.finish()) == {"predictions": [-1.25]}
 
     desk.play(scene)
-    assert desk.stats("line").requests == {("v1", "ok"): 1, ("v1", "cancelled"): 1}
+    assert desk.stats("line").requests.by_labels == {("v1", "ok"): 1, ("v1", "cancelled"): 1}
     assert desk.stats("line").in_flight == 0
     assert desk.stats("line").batch_rows.total == 1
 
@@ -349,7 +349,7 @@ def test_contexts_can_be_abandoned_at_any_time(turns: int, committed: Path) -> N
 
     desk.play(scene)
     assert not unwatched
-    assert desk.stats("next_word_rnn").requests == {("v1", "cancelled"): 1}
+    assert desk.stats("next_word_rnn").requests.by_labels == {("v1", "cancelled"): 1}
     assert desk.stats("next_word_rnn").in_flight == 0
 
 
@@ -362,7 +362,7 @@ def test_a_request_whose_time_is_over_is_not_computed(samples: Path) -> None:
     )
     assert (error(late).code, error(late).status) == ("deadline_exceeded", 504)
     assert told(punctual)["outputs"][0]["data"] == [-2.0]
-    assert desk.stats("line").requests == {("v2", "expired"): 1, ("v2", "ok"): 1}
+    assert desk.stats("line").requests.by_labels == {("v2", "expired"): 1, ("v2", "ok"): 1}
     assert desk.stats("line").batch_rows.total == 1
 
 
@@ -381,7 +381,7 @@ def test_values_outside_the_training_range_are_counted(samples: Path) -> None:
     desk = Desk(samples)
     (reply,) = desk.answers(rows("line", [[0, 2], [9, -9], [0, 9]]))
     assert len(told(reply)["predictions"]) == 3
-    assert desk.stats("line").outside == {"width": 1, "height": 2}
+    assert desk.stats("line").outside.by_labels == {("width",): 1, ("height",): 2}
 
 
 def test_values_outside_the_training_range_are_refused_where_the_operator_says_so(samples: Path) -> None:

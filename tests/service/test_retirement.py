@@ -11,13 +11,12 @@ import pytest
 
 from service.config import Settings
 from service.errors import DrainingError
-from service.metrics import ModelStats
 from service.model.runtime import Arrays
 from service.retirement import Retirement
 from service.served import ServedModel, prepare, serve
 from tests import awaited
 from tests.awaited import Answer
-from tests.service.conftest import publish
+from tests.service.conftest import counting, publish
 
 ROW: Arrays = (np.ones((1, 2), np.float32),)
 
@@ -25,10 +24,8 @@ ROW: Arrays = (np.ones((1, 2), np.float32),)
 def made(root: Path, execution: str = "auto") -> ServedModel:
     """A model on the loop that runs."""
     settings = Settings(models=root, execution=execution)
-    stats = ModelStats()
-    model = serve(prepare(publish(root, "line"), "line", settings), settings, stats, asyncio.get_running_loop())
-    stats.queue_rows = lambda: 7
-    return model
+    prepared = prepare(publish(root, "line"), "line", settings)
+    return serve(prepared, settings, counting(), asyncio.get_running_loop())
 
 
 def ask(model: ServedModel) -> Answer[Arrays]:
@@ -69,11 +66,11 @@ def test_who_knows_a_model_is_answered(execution: str, tmp_path: Path) -> None:
 
 
 def test_what_a_model_computed_with_is_freed(tmp_path: Path) -> None:
-    """Its numbers stay."""
+    """The batcher goes, and all that it holds."""
 
     async def scene() -> None:
         model = made(tmp_path)
-        stats, batcher = model.stats, weakref.ref(model.batcher)
+        batcher = weakref.ref(model.batcher)
         retirement = Retirement()
         retirement.add(model)
         del model
@@ -82,7 +79,6 @@ def test_what_a_model_computed_with_is_freed(tmp_path: Path) -> None:
         await retirement.close()
         gc.collect()
         assert batcher() is None
-        assert stats.queue_rows() == 0
 
     run(scene)
 

@@ -10,10 +10,9 @@ import pytest
 
 from service.config import Settings
 from service.errors import ChecksumError
-from service.metrics import ModelStats
 from service.served import Prepared, ServedModel, names_in, prepare, serve
 from tests import awaited
-from tests.service.conftest import damage, publish, save
+from tests.service.conftest import counting, damage, publish, save
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_a_version_is_prepared_on_any_thread(tmp_path: Path, loop: asyncio.Abstr
     thread = threading.Thread(target=lambda: made.append(prepare(folder, "line", settings)))
     thread.start()
     thread.join()
-    stats = ModelStats()
+    stats = counting()
     model = serve(made[0], settings, stats, loop)
     assert answer(model, [[1, 2], [1, 0]], loop) == [[-2.0], [0.5]]
     assert (model.stats, stats.batch_rows.total) == (stats, 2)
@@ -66,7 +65,7 @@ def test_a_served_version_needs_its_files_no_more(tmp_path: Path, loop: asyncio.
     settings = Settings(models=file)
     prepared = prepare(file, "line", settings)
     file.unlink()
-    assert answer(serve(prepared, settings, ModelStats(), loop), [[1, 2]], loop) == [[-2.0]]
+    assert answer(serve(prepared, settings, counting(), loop), [[1, 2]], loop) == [[-2.0]]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -127,6 +128,20 @@ def test_a_place_that_is_gone_is_watched_once_it_is_back(tmp_path: Path, caplog:
         "not watched but",
         "watched again",
     ]
+
+
+def test_a_name_that_is_no_text_is_told_and_the_watch_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The library gives up over it, inside a group of errors that says nothing."""
+
+    async def scene() -> None:
+        async with watching(tmp_path) as calls:
+            save(tmp_path, os.fsdecode(b"\xff"), "line")
+            await calls.next()
+            publish(tmp_path, "line")
+            await calls.next()
+
+    run(scene)
+    assert [message for message in caplog.messages if "Unable to decode path" in message] == caplog.messages != []
 
 
 def test_a_failure_of_who_is_told_does_not_end_it(tmp_path: Path) -> None:

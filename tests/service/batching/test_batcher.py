@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from service.batching.admission import Cost
 from service.batching.batcher import INLINE_SECONDS, Batcher
+from service.batching.scheduler import Cost
 from service.errors import ComputeError, DeadlineError, DrainingError, InternalError, QueueFullError
 from service.metrics import ModelStats
 from tests import awaited
+from tests.service.conftest import counting
 
 Numbers = list[int]
 Doubling = Batcher[Numbers, Numbers]
@@ -67,7 +68,7 @@ class Model:
         return Batcher(
             self.run,
             self.join,
-            stats or ModelStats(),
+            stats or counting(),
             asyncio.get_running_loop(),
             cost=cost,
             max_batch=max_batch,
@@ -464,7 +465,7 @@ def test_batches_are_counted(*, inline: bool) -> None:
     """Rows and durations of each batch, and the time that each request waited, are in the numbers."""
 
     async def scene() -> None:
-        stats = ModelStats()
+        stats = counting()
         model = Model()
         batcher = model.batcher(stats=stats, inline=inline, max_batch=2, max_queue=9)
         await awaited.submit(batcher, [1, 2, 3], 3, "")

@@ -12,6 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from service.batching.scheduler import Batch, Scheduler
 
 
+def free(rows: int, key: Hashable) -> float:
+    """A batch that takes no time."""
+    del rows, key
+    return 0.0
+
+
 @dataclass(eq=False)
 class Job:
     """A request as the scheduler sees it, with a number by which a test knows it."""
@@ -34,7 +40,7 @@ def filled(max_batch: int, *jobs: Job, max_queue: int = 1000, max_queue_bytes: i
 
 def take(scheduler: Scheduler[Job], now: float = 0.0) -> list[tuple[int, int, int]]:
     """The next batch as numbers: which job, from which row, to before which."""
-    batch = scheduler.take(now)
+    batch = scheduler.take(now, free)
     return [] if batch is None else [(job.number, start, stop) for job, start, stop in batch.slices]
 
 
@@ -128,7 +134,7 @@ class Queue(RuleBasedStateMachine):
     def take(self) -> None:
         """A batch obeys every rule of the policy, and then whatever is late is removed, as its owner does."""
         computable = [job for job in self.queue if not self.late(job)]
-        batch = self.scheduler.take(self.now)
+        batch = self.scheduler.take(self.now, free)
         assert (batch is not None) == bool(computable), "work-conserving: a batch wherever it may, and only there"
         for job in [job for job in self.queue if self.late(job)]:
             # Of those that the scheduler came across nothing is left to remove.
@@ -187,7 +193,7 @@ class Queue(RuleBasedStateMachine):
         """Whatever happened, the queue empties, and each row has left once or was let go."""
         while hasattr(self, "scheduler") and self.queue:
             self.take()
-        assert not hasattr(self, "scheduler") or self.scheduler.take(self.now) is None
+        assert not hasattr(self, "scheduler") or self.scheduler.take(self.now, free) is None
 
 
 Queue.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
@@ -196,7 +202,7 @@ TestQueue = Queue.TestCase
 
 def test_an_empty_queue_gives_no_batch() -> None:
     """Where nothing waits, nothing leaves."""
-    assert filled(4).take(0.0) is None
+    assert filled(4).take(0.0, free) is None
 
 
 def test_small_requests_share_a_batch() -> None:
@@ -208,7 +214,7 @@ def test_small_requests_share_a_batch() -> None:
 
 def test_a_batch_says_how_many_rows_it_has() -> None:
     """All its slices together."""
-    batch = filled(4, Job(1), Job(9)).take(0.0)
+    batch = filled(4, Job(1), Job(9)).take(0.0, free)
     assert batch is not None
     assert batch.rows == 4
 
@@ -380,7 +386,7 @@ def test_late_rows_do_not_leave() -> None:
 def test_a_queue_of_late_rows_only_gives_no_batch() -> None:
     """Of no key, and it is empty then."""
     scheduler = filled(4, *(Job(2, key, deadline=1.0, size=3) for key in "aab"))
-    assert scheduler.take(2.0) is None
+    assert scheduler.take(2.0, free) is None
     assert (scheduler.rows, scheduler.bytes) == (0, 0)
 
 

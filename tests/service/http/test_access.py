@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from service.config import Settings
-from service.http.access import OPEN, SCOPES, Access, describe
+from service.http.access import OPEN, SCOPE_OF, Access, describe
 from service.http.app import create_app
 from service.http.failures import Failures
 from service.keys import Entry, KeyRing
@@ -29,7 +29,7 @@ async def _nothing(_: Request) -> Response:
 
 
 ROUTES: list[BaseRoute] = [
-    *(Route(path, _nothing, methods=["POST"]) for path, scope in SCOPES.items() if scope != "metrics"),
+    *(Route(path, _nothing, methods=["POST"]) for path, scope in SCOPE_OF.items() if scope != "metrics"),
     *(Route(path, _nothing, methods=["GET"]) for path in (*OPEN, "/metrics", "/v1/models/{name}")),
     Mount("/files", Response()),
 ]
@@ -118,7 +118,7 @@ def test_predictions_that_are_refused_are_counted() -> None:
     asked("POST", PREDICT, bearer("admin"), metrics=metrics)
     asked("POST", PREDICT, bearer("predict"), metrics=metrics)
     asked("POST", LOAD, metrics=metrics)
-    assert metrics.unrouted == {"unauthorized": 1, "forbidden": 1}
+    assert metrics.unrouted.by_labels == {("unauthorized",): 1, ("forbidden",): 1}
 
 
 def test_the_document_says_where_a_key_is_asked_for() -> None:
@@ -135,4 +135,4 @@ def test_the_document_says_where_a_key_is_asked_for() -> None:
 def test_the_paths_that_are_named_are_paths_of_the_application(samples: Path) -> None:
     """None is spelt otherwise here than there, which would let every key in."""
     routes = {route.path for route in create_app(Settings(models=samples)).routes if isinstance(route, Route)}
-    assert SCOPES.keys() | OPEN <= routes
+    assert SCOPE_OF.keys() | OPEN <= routes

@@ -64,7 +64,7 @@ def test_a_prediction_is_told_with_what_it_asked(told: Callable[[], list[str]]) 
     asyncio.run(tell())
     known = "INFO a request is refused status=400 code=invalid_json"
     assert told() == [
-        f"{known} protocol=v2 model=line version=3 request_id=abc ms=1.25 client=[::1]:5",
+        f"{known} protocol=v2 model=line version=3 ms=1.25 request_id=abc client=[::1]:5",
         f"{known} protocol=v1 model=line",
     ]
 

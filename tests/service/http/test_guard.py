@@ -16,6 +16,7 @@ from service.config import Settings
 from service.http.app import create_app
 from tests.certificates import Certificates
 from tests.service.conftest import COMMITTED, serving
+from tests.service.http.test_lane import Client, connecting
 
 BODY = b'{"instances": [[1, 2]]}'
 PREDICT = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n" % len(BODY)
@@ -197,6 +198,55 @@ def test_a_request_is_answered_once_whatever_follows_it(follower: bytes, client:
     assert json.loads(reply(talk(WHOLE + follower))[2]) == {"predictions": [-2.0]}
     invalid = 'forwardpass_requests_total{model="line",outcome="invalid"'
     assert client.get("/metrics").text.count(invalid) == before.count(invalid)
+
+
+@pytest.mark.parametrize("behind", [b"HELLO\r\n\r\n", LIVE + b"X: " + b"x" * MAX_HEAD + b"\r\n\r\n", WHOLE])
+def test_what_comes_behind_a_refused_request_is_not_read(
+    behind: bytes, talk: Talk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is refused once, whatever comes in the same piece, and nothing fails."""
+    refusal(talk(LIVE + b"X-Filler: " + b"x" * MAX_HEAD + b"\r\n\r\n" + behind), 431, "head_too_large")
+    assert reply(talk(WHOLE))[0] == 200
+    assert not caplog.records
+
+
+class Reader(Client):
+    """A client that has read all that it was sent, and of which half a connection cannot be closed."""
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits for it."""
+        return 0
+
+    def can_write_eof(self) -> bool:
+        """As it is by TLS."""
+        return False
+
+
+def test_each_of_several_bodies_in_a_row_has_its_own_time(samples: Path) -> None:
+    """Also where a piece ends one of them and begins the next."""
+    settings = Settings(models=samples, head_seconds=1, body_seconds=10, execution="inline")
+    connections = connecting(settings)
+    runner, protocol = next(connections)()
+
+    async def talk() -> None:
+        client = Reader()
+        protocol.connection_made(client)
+        start = runner.get_loop().time()
+        protocol.data_received(WHOLE[:-5])
+        for seconds in (0, 9):
+            protocol.look(start + seconds)
+        protocol.data_received(WHOLE[-5:] + WHOLE[:-5])
+        await client.answered(1)
+        for seconds in (9, 18):
+            protocol.look(start + seconds)
+        assert client.received.count(b"HTTP/1.1 200") == client.received.count(b"HTTP/1.1") == 1
+        protocol.look(start + 19)
+        await client.answered(2)
+        assert b"HTTP/1.1 408" in client.received
+        protocol.connection_lost(None)
+
+    runner.run(talk())
+    assert next(connections, None) is None
 
 
 def test_trailers_are_bounded(talk: Talk) -> None:

@@ -8,11 +8,10 @@ import pytest
 import uvicorn
 
 from service.config import Settings
-from service.errors import SettingsError
 from service.http.app import create_app
 from service.http.guard import Guard
 from service.http.lane import Lane
-from service.http.server import WRITTEN_AGAINST, configure, listen
+from service.http.server import WRITTEN_AGAINST, configure
 from tests.service.conftest import serving
 
 
@@ -40,12 +39,6 @@ def test_another_uvicorn_serves_by_its_own_protocol(
             reply = client.post("/v1/models/line:predict", json={"instances": [[1, 2]]})
     assert reply.json() == {"predictions": [-2.0]}
     assert "uvicorn is 0.99.1" in caplog.text
-
-
-def test_a_port_that_is_taken_is_told() -> None:
-    """In the system's words."""
-    with listen("127.0.0.1", 0) as taken, pytest.raises(SettingsError, match="Address already in use"):
-        listen("127.0.0.1", taken.getsockname()[1])
 
 
 def test_a_head_request_has_no_body(samples: Path) -> None:

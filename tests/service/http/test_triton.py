@@ -5,8 +5,7 @@ import pytest
 from service.errors import JsonError, RequestError, StructureError, UnsupportedError
 from service.http.triton import configuration, metadata, require_no_override, statistics, wants_only_ready
 from service.manifest import ModelManifest, TensorSpec
-from service.metrics import ModelStats
-from tests.service.conftest import SAMPLES, manifest_of
+from tests.service.conftest import SAMPLES, counting, manifest_of
 
 PAIR = manifest_of("pair", SAMPLES["pair"], 3)
 WHOLE = ModelManifest(
@@ -59,13 +58,11 @@ def test_a_configuration_without_rows_has_the_shapes_of_the_graph() -> None:
 
 def test_statistics_are_the_counted_numbers() -> None:
     """Requests that were answered and those that were not, batches by their rows, durations in nanoseconds."""
-    stats = ModelStats()
-    stats.in_flight = 3
+    stats = counting()
     stats.end("v2", "ok")
-    stats.end("v2", "invalid")
+    stats.fail("v2", "invalid", 0.5)
     stats.end("v1", "cancelled")
     stats.duration.observe(0.002)
-    stats.failed_seconds = 0.5
     stats.count_batch(4, 0.001)
     stats.count_batch(4, 0.003)
     stats.count_batch(1, 0.0005)
@@ -81,7 +78,7 @@ def test_statistics_are_the_counted_numbers() -> None:
 
 def test_statistics_of_an_unused_model_are_zeros() -> None:
     """No request, no batch, no time of the last one."""
-    content = statistics(PAIR, ModelStats())
+    content = statistics(PAIR, counting())
     assert (content["last_inference"], content["inference_count"], content["batch_stats"]) == (0, 0, [])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.model.imprint import imprint, is_gone
-from tests.service.conftest import publish, save
+from tests.service.conftest import publish, save, tabled
 
 
 def test_the_same_version_elsewhere_has_the_same_content(tmp_path: Path) -> None:
@@ -41,12 +41,45 @@ def test_any_change_of_a_file_is_another_state(change: str, tmp_path: Path) -> N
     assert (after.content, after.state != before.state) == (before.content, True)
 
 
+@pytest.mark.parametrize("odd", ["a pipe", "a device", "a terabyte"])
+def test_a_manifest_that_nobody_can_read_is_not_waited_for(odd: str, tmp_path: Path) -> None:
+    """Nor is memory filled with it."""
+    folder = publish(tmp_path, "line")
+    manifest = folder / "manifest.json"
+    if odd == "a terabyte":
+        os.truncate(manifest, 2**40)
+    else:
+        manifest.unlink()
+        if odd == "a pipe":
+            os.mkfifo(manifest)
+        else:
+            manifest.symlink_to("/dev/zero")
+    before = imprint(folder)
+    assert before.content == before.state
+    (folder / "more").touch()
+    assert imprint(folder) != before
+
+
 def test_a_file_alone_is_another_one_once_it_is_written(tmp_path: Path) -> None:
     """There is no manifest to say so."""
     file = save(tmp_path, "line.onnx", "line")
     before = imprint(file)
     assert imprint(file) == before
     os.utime(file, ns=(1, 1))
+    old = imprint(file)
+    assert old.content != before.content
+    file.write_bytes(file.read_bytes()[::-1])
+    os.utime(file, ns=(1, 1))
+    assert imprint(file).content != old.content
+
+
+def test_a_file_alone_is_another_one_with_its_weights(tmp_path: Path) -> None:
+    """Where the graph keeps them in a file of their own; whatever else lies beside it is none of it."""
+    file = tabled(tmp_path, 1.0)
+    before = imprint(file)
+    (tmp_path / "other.bin").touch()
+    assert imprint(file) == before
+    (tmp_path / "table.bin").write_bytes(b"")
     assert imprint(file).content != before.content
 
 

@@ -20,7 +20,7 @@ from service.codec.tensors import DTYPES
 from service.errors import ComputeError, GraphError, SettingsError
 from service.model.runtime import Arrays, Runtime, Tensor, join, require_provider, split, stack
 from service.model.store import StoredVersion, open_version
-from tests.service.conftest import COMMITTED, ODD, SAMPLES, graph_of, reference, sample_of
+from tests.service.conftest import COMMITTED, ODD, SAMPLES, graph_of, reference, sample_of, tabled
 
 WHERE = "models/line/1"
 ANSWERING = [*(name for name in SAMPLES if name not in ("deep", "fixed")), *ODD]
@@ -299,6 +299,17 @@ def divided(tmp_path: Path) -> Path:
 def test_a_file_finds_the_weights_beside_it(divided: Path) -> None:
     """From wherever the server is started."""
     assert Runtime(divided, str(divided)).run((np.ones((1, 512), np.float32),))[0].tolist() == [[512.0]]
+
+
+def test_weights_are_those_of_the_start(tmp_path: Path) -> None:
+    """Whatever becomes of their file: it is written anew and cut short in the end, at which who maps it is killed."""
+    path = tabled(tmp_path, 1.0)
+    runtime = Runtime(path, str(path))
+    data = tmp_path / "table.bin"
+    data.write_bytes(bytes(data.stat().st_size))
+    os.truncate(data, 0)
+    indices = np.arange(4096, dtype=np.int64)
+    assert np.unique(runtime.run((indices,))[0]).tolist() == [1.0]
 
 
 def test_bytes_find_no_weights_anywhere(divided: Path, monkeypatch: pytest.MonkeyPatch) -> None:

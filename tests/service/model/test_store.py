@@ -44,6 +44,17 @@ def replace_by_loop(path: Path) -> None:
     path.symlink_to(path)
 
 
+def replace_by_pipe(path: Path) -> None:
+    """Put a pipe in a file's place, into which nobody writes."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def grow(path: Path) -> None:
+    """Let a file have more bytes than there is memory."""
+    os.truncate(path, 2**40)
+
+
 def move_out(path: Path) -> None:
     """Put a link to the same bytes outside of the folder in a file's place."""
     path.symlink_to(path.rename(path.parent.parent / "elsewhere"))
@@ -98,7 +109,9 @@ def test_a_version_is_opened_through_links(tmp_path: Path) -> None:
         (truncate, "but the manifest says"),
         (swap_byte, "but the manifest says"),
         (move_out, "a link that leads out of the version's folder"),
-        (replace_by_folder, "it cannot be read: Is a directory"),
+        (replace_by_folder, "it is no file"),
+        (replace_by_pipe, "it is no file"),
+        (grow, f"it has {2**40} bytes, more than the "),
         (replace_by_loop, "it cannot be read: Too many levels of symbolic links"),
     ],
 )
@@ -132,7 +145,9 @@ def test_other_bytes_are_told_by_size_and_hash(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b"\xff"), "Invalid JSON"),
         (lambda path: path.write_bytes(b"[]"), "should be an object"),
         (move_out, "a link that leads out"),
-        (replace_by_folder, "it cannot be read: Is a directory"),
+        (replace_by_folder, "it is no file"),
+        (replace_by_pipe, "it is no file"),
+        (grow, f"it has {2**40} bytes, more than the "),
         (replace_by_loop, "it cannot be read: Too many levels of symbolic links"),
     ],
 )

@@ -1,12 +1,12 @@
-"""Behaviour of service.model.ranks."""
+"""Behaviour of service.model.graph_file."""
 
 from pathlib import Path
 
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from service.model.ranks import without_shape
-from tests.service.conftest import ODD, SAMPLES, graph_of, sample_of
+from service.model.graph_file import files_beside, without_shape
+from tests.service.conftest import ODD, SAMPLES, graph_of, sample_of, save, tabled
 
 
 @pytest.mark.parametrize("name", [*SAMPLES, *ODD])
@@ -50,3 +50,41 @@ def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"\x07\x07")
     with pytest.raises(ValueError, match="no field of an ONNX file"):
         without_shape(tmp_path / "model.onnx")
+
+
+def test_weights_beside_a_graph_are_found(tmp_path: Path) -> None:
+    """By the name that the graph has for their file, there or not; a graph that keeps its own has none."""
+    file = tabled(tmp_path, 1.0)
+    assert files_beside(file) == {"table.bin": tmp_path / "table.bin"}
+    (tmp_path / "table.bin").unlink()
+    assert files_beside(file) == {"table.bin": tmp_path / "table.bin"}
+    assert files_beside(save(tmp_path, "line.onnx", "line")) == {}
+
+
+@pytest.mark.parametrize("name", [b"../an.bin", b"/any/file", b"link.bin.", b"nul\0.bin.", b"\xff" * 9])
+def test_no_file_elsewhere_is_one_beside(name: bytes, tmp_path: Path) -> None:
+    """Wherever a graph says that its weights lie, itself or by a link."""
+    (tmp_path / "link.bin.").symlink_to("/etc/hosts")
+    file = tabled(tmp_path, 1.0)
+    # As long as the one before, for its length stands before it.
+    file.write_bytes(file.read_bytes().replace(b"table.bin", name))
+    assert files_beside(file) == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x07\x07",
+        b"\xff" * 100,
+        b"\x3a\x04\x2a\x70",
+        # The key of an entry for a weight, each of them longer than any file.
+        b"".join(field + b"\xff" * 9 + b"\x7f" for field in (b"\x3a", b"\x2a", b"\x6a", b"\x0a")),
+    ],
+)
+def test_what_is_no_graph_has_no_files_beside(content: bytes, tmp_path: Path) -> None:
+    """Nor has a file that is not there."""
+    file = tmp_path / "model.onnx"
+    assert files_beside(file) == {}
+    file.write_bytes(content)
+    assert files_beside(file) == {}

@@ -1,0 +1,132 @@
+"""Prometheus' page: what of the numbers it is shown, under which names, and what each means."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import partial
+from operator import itemgetter
+from typing import Literal
+
+from prometheus_client import ProcessCollector
+
+from service.exposition import Family, HistogramFamily
+from service.metrics import (
+    BATCH_ROWS,
+    DURATION,
+    IN_FLIGHT,
+    INVALID,
+    LOADS,
+    OUTSIDE,
+    PHASE_SECONDS,
+    PHASES,
+    PROCESS,
+    QUEUE_ROWS,
+    REQUESTS,
+    RESTARTS,
+    ROWS,
+    SECONDS,
+    UNROUTED,
+    Metrics,
+    Version,
+)
+from service.numbers import Owner
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Page:
+    """What Prometheus is shown, in this order."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        version, phase = Version._fields, (*Version._fields, "phase")
+        self._ready = Family("forwardpass_ready", "gauge", "1 once every selected model answers, else 0.")
+        self._families = (
+            Family(RESTARTS, "counter", "Worker processes that ended unasked and were replaced."),
+            Family(
+                UNROUTED,
+                "counter",
+                "Prediction requests that reached no model, by error code: there is none, or what was sent is "
+                "unreadable.",
+                ("code",),
+            ),
+            Family(
+                LOADS,
+                "counter",
+                "Attempts to load a version, at start and while running, by outcome: ok or failed.",
+                (*version, "outcome"),
+            ),
+            Family(
+                REQUESTS,
+                "counter",
+                "Prediction requests that reached a model and ended, by outcome.",
+                (*version, "protocol", "outcome"),
+            ),
+            Family(
+                INVALID,
+                "counter",
+                "Prediction requests refused for what they contain, by error code.",
+                (*version, "code"),
+            ),
+            Family(OUTSIDE, "counter", "Feature values outside the range that training saw.", (*version, "feature")),
+            Family(IN_FLIGHT, "gauge", "Prediction requests not yet answered.", version),
+            Family(QUEUE_ROWS, "gauge", "Rows that wait.", version),
+            HistogramFamily(
+                DURATION,
+                "Time from the whole body read to the reply encoded, of successful requests.",
+                SECONDS,
+                version,
+            ),
+            HistogramFamily(
+                PHASES,
+                "Time by phase: decode, queue and encode of a request, compute of a batch.",
+                PHASE_SECONDS,
+                phase,
+            ),
+            HistogramFamily(BATCH_ROWS, "Rows of a batch.", ROWS, version),
+        )
+        self._process: dict[str, Family] = {}
+
+    def render(self) -> bytes:
+        """The metrics in Prometheus' text format, always in the same order.
+
+        Each version has its answered and its failed requests from zero on, so that a rate sees the first of them too;
+        every other series that something is counted in appears with its first count.
+        """
+        return "".join(self._parts()).encode()
+
+    def _parts(self) -> Iterator[str]:
+        """Each family's head, then its samples."""
+        metrics, total = self._metrics, self._metrics.numbers.total()
+        shown = metrics.models
+        yield self._ready.head
+        yield self._ready.sample([metrics.ready()])
+        owners = defaultdict(list)
+        for owner in total.owners():
+            if not owner.labels or Version(*owner.labels) in shown:
+                owners[owner.family].append(owner)
+        for family in self._families:
+            yield family.head
+            for owner in sorted(owners[family.name]):
+                # A copy, since a model's own thread may meet another feature meanwhile.
+                for labels, cells in sorted(total.of(owner).items(), key=itemgetter(0)):
+                    yield family.sample(cells, *owner.labels, *labels)
+        workers = {worker: int(pid) for (worker,), (pid,) in total.of(Owner(PROCESS)).items()}
+        yield from self._processes(workers)
+
+    def _processes(self, workers: Mapping[str, int]) -> Iterator[str]:
+        """The figures that every client library of Prometheus has: of this process, or of each worker."""
+        found: dict[str, list[str]] = {}
+        for worker, pid in sorted(workers.items()) or [("", os.getpid())]:
+            labels = (worker,) if worker else ()
+            for metric in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+                for sample in metric.samples:
+                    family = self._process.get(sample.name)
+                    if family is None:
+                        names = ("worker",) if labels else ()
+                        kind: Literal["counter", "gauge"] = "counter" if metric.type == "counter" else "gauge"
+                        family = self._process[sample.name] = Family(sample.name, kind, metric.documentation, names)
+                    found.setdefault(family.head, []).append(family.sample([sample.value], *labels))
+        for head, samples in found.items():
+            yield head
+            yield from samples
