@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from service.config import Settings
 from service.errors import ModelError, NotReadyError, SettingsError, UnknownModelError, UnknownVersionError
-from service.metrics import Metrics
+from service.metrics import Metrics, Version
 from service.model.imprint import Imprint, imprint, is_gone
 from service.model.runtime import require_provider
 from service.model.store import find_models
@@ -79,6 +79,7 @@ class Catalog:
         self.draining = False
         """Whether the server is about to stop: it is not ready from then on, though every model still answers."""
         metrics.ready = lambda: self.ready
+        metrics.selected = lambda: [(Version(*entry[:2]), entry.state == "READY") for entry in self.index()]
 
     @property
     def ready(self) -> bool:

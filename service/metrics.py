@@ -232,6 +232,9 @@ class Metrics:
         self._retired: dict[Version, None] = {}
         """Those of them that are no longer served, the last one last."""
         self.ready: Callable[[], bool] = lambda: False
+        """Whether every selected model answers."""
+        self.selected: Callable[[], Iterable[tuple[Version, bool]]] = tuple
+        """The versions that are selected, each with whether it answers."""
         self.restarts = Counts(self.numbers, Owner(RESTARTS))
         """Workers that ended though nobody had asked them to, and were replaced."""
         self.restarts.add(by=0)

@@ -41,6 +41,9 @@ class Page:
         self._metrics = metrics
         version, phase = Version._fields, (*Version._fields, "phase")
         self._ready = Family("forwardpass_ready", "gauge", "1 once every selected model answers, else 0.")
+        self._model_ready = Family(
+            "forwardpass_model_ready", "gauge", "1 where a version that is selected answers, else 0.", version
+        )
         self._families = (
             Family(RESTARTS, "counter", "Worker processes that ended unasked and were replaced."),
             Family(
@@ -101,6 +104,9 @@ class Page:
         shown = metrics.models
         yield self._ready.head
         yield self._ready.sample([metrics.ready()])
+        yield self._model_ready.head
+        for key, answers in metrics.selected():
+            yield self._model_ready.sample([answers], *key)
         owners = defaultdict(list)
         for owner in total.owners():
             if not owner.labels or Version(*owner.labels) in shown:

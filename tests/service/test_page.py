@@ -23,6 +23,7 @@ from service.page import CONTENT_TYPE, Page
 
 NAMES = {
     "forwardpass_ready": "gauge",
+    "forwardpass_model_ready": "gauge",
     "forwardpass_requests": "counter",
     "forwardpass_invalid_requests": "counter",
     "forwardpass_out_of_range_values": "counter",
@@ -145,6 +146,13 @@ def test_gauges_show_the_moment_of_the_scrape() -> None:
     assert page["forwardpass_requests_in_flight"].samples[0].value == 1
     assert page["forwardpass_ready"].samples[0].value == 1
     assert page["forwardpass_queue_rows"].samples[0].value == 6
+
+
+def test_it_is_shown_which_versions_answer() -> None:
+    """One that is selected and does not is shown as well."""
+    metrics = Metrics()
+    metrics.selected = lambda: [(Version("line", "1"), True), (Version("vote", "2"), False)]
+    assert samples(metrics, "forwardpass_model_ready") == {("line", "1"): 1, ("vote", "2"): 0}
 
 
 def test_a_server_is_not_ready_before_it_says_so() -> None:
