@@ -15,10 +15,11 @@ from time import process_time
 
 import uvloop
 
+from benchmarks.conditions import Conditions
 from benchmarks.light import run
 from benchmarks.processes import Server
-from benchmarks.results import Conditions, CountingRun
 from benchmarks.servers import ours
+from benchmarks.serving_results import CountingRun
 from benchmarks.stats import computed
 from benchmarks.workloads import CLASSIFIER, ONE_ROW
 from service.catalog import Catalog
@@ -98,9 +99,9 @@ def _without_ranges(folder: Path) -> None:
 
 def _run(server: Server, connections: int, folder: Path, conditions: Conditions) -> CountingRun:
     print(f"counting, {connections} connections", flush=True)
-    before = computed(server, CLASSIFIER)
+    before = computed(server.port, CLASSIFIER)
     seen = run(server, ONE_ROW.request, connections, conditions.seconds)
-    batches = computed(server, CLASSIFIER).since(before).batches
+    batches = computed(server.port, CLASSIFIER).since(before).batches
     batch = round(sum(rows * count for rows, count in batches.items()) / sum(batches.values()))
     counted, uncounted = uvloop.run(_in_process(folder, batch, conditions.seconds))
     return CountingRun(seen.cpu, counted, uncounted, batch)

@@ -13,14 +13,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import uvloop
 
+from benchmarks.processes import ROOT
 from benchmarks.wire import HOST
 from benchmarks.workloads import ONE_ROW
 
-ROOT = Path(__file__).parents[1]
 SLOW, IDLE = 200, 1000
 PAUSE = 1.0
 """Seconds between two bytes of a slow client."""

@@ -4,33 +4,29 @@ from collections.abc import Callable, Iterator
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.results import (
+from benchmarks.markdown import MEGABYTE
+from benchmarks.operating_results import (
     ENDS,
     QUIET_ONE,
     QUIET_TWO,
     RELOADS,
-    Cell,
-    Heavy,
     Lifecycle,
-    Light,
     Mark,
-    Memory,
-    Metrics,
     Overload,
     OverloadRun,
-    Part,
-    Rivals,
-    Run,
     Slow,
     Soak,
     Stretch,
     Workers,
 )
+from benchmarks.results import Part
+from benchmarks.serving_results import Cell, Heavy, Light, Memory, Metrics, Rivals, Run
 from benchmarks.workloads import EIGHT_HEADERS, LARGE_BINARY, ONE_ROW
 
-MEGABYTE = 1_000_000
 _MUCH = 1.2
 """Up to so many times what can be computed the most is answered."""
+
+_CHANGES = {RELOADS: "the model is reloaded", ENDS: "servers are replaced"}
 
 
 class Goal(NamedTuple):
@@ -70,12 +66,6 @@ def _goals(part: Part) -> Iterator[Goal]:  # noqa: C901  # a case for each part
         case Soak():
             yield from _growth("requests", part.requests)
             yield from _growth("reloads", part.reloads)
-        case Overload():
-            yield from _overload(part)
-        case Slow():
-            pairs = zip(part.crowded, part.quiet, strict=True)
-            times = median(crowded.p99_ms / quiet.p99_ms for crowded, quiet in pairs)
-            yield Goal("p99 beside slow, idle and vanishing clients", times, 1.5, "times the quiet one")
         case Overload():
             yield from _overload(part)
         case Slow():
@@ -139,19 +129,22 @@ def _metrics(metrics: Metrics) -> Iterator[Goal]:
 
 
 def _lifecycle(lifecycle: Lifecycle) -> Iterator[Goal]:
+    yield from happened(lifecycle)
     passages = lifecycle.passages
-    every = [passage for runs in passages.values() for passage in runs]
-    busy = {
-        "the model is reloaded": (passages[RELOADS], passages[QUIET_ONE], 100),
-        "servers are ended and replaced": (passages[ENDS], passages[QUIET_TWO], 20),
-    }
-    for what, (runs, _, least) in busy.items():
-        yield Goal(f"{what} under load", sum(run.events for run in runs), least, "times", at_least=True)
-    yield Goal("requests meanwhile", sum(run.requests for run in every), 200_000, "requests", at_least=True)
-    yield Goal("of them failed", sum(run.failed for run in every), 0, "requests")
-    for what, (runs, quiet, _) in busy.items():
-        times = median(run.p99 / other.p99 for run, other in zip(runs, quiet, strict=True))
-        yield Goal(f"p99 at a quarter of capacity while {what}", times, 1.5, "times the quiet one")
+    yield Goal("of them failed", sum(run.failed for run in passages[RELOADS] + passages[ENDS]), 0, "requests")
+    for name, quiet in ((RELOADS, QUIET_ONE), (ENDS, QUIET_TWO)):
+        times = median(run.p99 / other.p99 for run, other in zip(passages[name], passages[quiet], strict=True))
+        yield Goal(f"p99 at a quarter of capacity while {_CHANGES[name]}", times, 1.5, "times the quiet one")
+
+
+def happened(lifecycle: Lifecycle) -> Iterator[Goal]:
+    """How much must have happened for the others to say something."""
+    passages = lifecycle.passages
+    for name, least in ((RELOADS, 100), (ENDS, 20)):
+        events = sum(run.events for run in passages[name])
+        yield Goal(f"{_CHANGES[name]} under load", events, least, "times", at_least=True)
+    requests = sum(run.requests for run in passages[RELOADS] + passages[ENDS])
+    yield Goal("requests meanwhile", requests, 200_000, "requests", at_least=True)
 
 
 def _workers(workers: Workers) -> Iterator[Goal]:

@@ -3,10 +3,11 @@
 import tempfile
 from pathlib import Path
 
+from benchmarks.conditions import Conditions
 from benchmarks.networks import BATCH, INPUTS, Bare, costing
 from benchmarks.processes import Server
-from benchmarks.results import Conditions, Heavy, HeavyCell, HeavyRun
 from benchmarks.servers import ours
+from benchmarks.serving_results import Heavy, HeavyCell, HeavyRun
 from benchmarks.stats import computed
 from benchmarks.workloads import predict
 from benchmarks.wrk import load
@@ -45,9 +46,9 @@ def _cell(server: Server, model: str, graph: bytes, threads: int, conditions: Co
 
 def _run(server: Server, model: str, bare: Bare, seconds: int) -> HeavyRun:
     request = predict(model, [[round(place / INPUTS, 4) for place in range(INPUTS)]])
-    before = computed(server, model)
+    before = computed(server.port, model)
     seen = load(server.port, request, CONNECTIONS, seconds)
-    batches, computing = computed(server, model).since(before)
+    batches, computing = computed(server.port, model).since(before)
     return HeavyRun(
         rows_a_second=seen.requests_a_second,
         bare_rows_a_second=bare.rows_a_second(batches, seconds),

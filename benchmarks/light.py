@@ -5,9 +5,10 @@ Every repeat measures each server in turn, so that all meet the same disturbance
 
 from contextlib import ExitStack
 
+from benchmarks.conditions import Conditions
 from benchmarks.processes import Server
-from benchmarks.results import Cell, Conditions, Light, Run
 from benchmarks.servers import empty, ours, usual
+from benchmarks.serving_results import Cell, Light, Run
 from benchmarks.wire import Request, ask
 from benchmarks.workloads import ONE_ROW, OTHERS, Workload
 from benchmarks.wrk import load

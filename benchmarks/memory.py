@@ -4,8 +4,9 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from benchmarks.results import Conditions, Growth, Memory
+from benchmarks.conditions import Conditions
 from benchmarks.servers import ours
+from benchmarks.serving_results import Growth, Memory
 from benchmarks.wire import connect, receive
 from benchmarks.workloads import ONE_ROW
 

@@ -3,17 +3,14 @@
 import json
 import random
 from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
+from benchmarks.golden import GoldenRows
 from benchmarks.processes import ROOT
-from benchmarks.wire import Request, posted
+from benchmarks.wire import Request
 from benchmarks.workloads import CLASSIFIER, ONE_ROW, binary, predict, rows
-from service.manifest import GOLDEN_FILE, MANIFEST_FILE, Golden, ModelManifest
 
 LARGEST = 300
 """Most rows of a request."""
@@ -51,21 +48,8 @@ def _named(count: int) -> Request:
 
 def _of_model(folder: Path) -> tuple[Callable[[int], Request], int]:
     """What makes requests of so many golden rows of a model, of version 2; and the most rows that it is to make."""
-    place = max(folder.iterdir(), key=lambda path: int(path.name))
-    manifest = ModelManifest.parse((place / MANIFEST_FILE).read_bytes(), str(place))
-    golden = Golden.parse((place / GOLDEN_FILE).read_bytes(), str(place))
-    inputs = {name: np.array(values) for name, values in golden.inputs.items()}
-    width = sum(np.array(values[0]).size for values in (*golden.inputs.values(), *golden.outputs.values()))
-    return partial(_golden, manifest, inputs), min(LARGEST, _NUMBERS // width)
-
-
-def _golden(manifest: ModelManifest, inputs: dict[str, np.ndarray], count: int) -> Request:
-    """So many rows, the golden ones again and again."""
-    given = []
-    for spec in manifest.inputs:
-        data = np.resize(inputs[spec.name], (count, *inputs[spec.name].shape[1:]))
-        given.append({"name": spec.name, "datatype": spec.datatype, "shape": data.shape, "data": data.tolist()})
-    return posted(f"/v2/models/{manifest.name}/infer", {"inputs": given})
+    golden = GoldenRows(max(folder.iterdir(), key=lambda path: int(path.name)))
+    return golden.request, min(LARGEST, _NUMBERS // golden.width)
 
 
 def _faults() -> list[Expected]:

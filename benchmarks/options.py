@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.results import FOLDER, Conditions, conditions
+from benchmarks.conditions import Conditions, conditions
+from benchmarks.results import FOLDER
 
 
 class Options(NamedTuple):

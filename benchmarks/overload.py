@@ -4,26 +4,30 @@ Requests leave at times of their own, at five and at ten times the rate that the
 deadline each and once without, where only the queue's room bounds how many wait.
 """
 
-import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
+import numpy.typing as npt
 
+from benchmarks.conditions import Conditions
 from benchmarks.networks import INPUTS, costing
+from benchmarks.openloop import Plan, Seen, offered
+from benchmarks.operating_results import Overload, OverloadRun, Stretch
 from benchmarks.options import options
-from benchmarks.phases import Answer, Offered, Phase, offer
+from benchmarks.phases import Phase, moments
 from benchmarks.processes import Server
-from benchmarks.results import Conditions, Overload, OverloadRun, Stretch, store
+from benchmarks.results import store
 from benchmarks.servers import ours
+from benchmarks.stats import unanswered
 from benchmarks.tables import tables
-from benchmarks.wire import Request, ask, posted
+from benchmarks.wire import Request, posted
 from benchmarks.workloads import predict
-from benchmarks.wrk import load
+from benchmarks.wrk import capacity_of
 
 CALM, PEAK, HASTE = 0.5, 1.1, (5.0, 10.0)
 LOADS = (CALM, PEAK, HASTE[0], CALM, HASTE[1], CALM)
@@ -38,7 +42,6 @@ CONNECTIONS = 512
 """More than ever have a request on its way: no request waits for one."""
 _MODEL = "heavy"
 _WIDTH = 512
-_SATURATING = 64
 _LOOKS_A_SECOND = 4
 _WINDOW = 0.1
 """Seconds of which the median latency tells whether it is as it was."""
@@ -52,7 +55,7 @@ def measure(conditions: Conditions) -> Overload:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / f"{_MODEL}.onnx").write_bytes(costing(MILLISECONDS, _WIDTH, ROWS))
         with ours(Path(folder), max_batch=str(ROWS), max_queue=str(QUEUE)) as server:
-            capacity = load(server.port, requests["room"], _SATURATING, conditions.seconds).requests_a_second
+            capacity = capacity_of(server.port, requests["room"], conditions.seconds)
             for repeat in range(conditions.repeats):
                 for name, request in requests.items():
                     print(f"overload, bounded by {name}", flush=True)
@@ -67,25 +70,20 @@ def _with_deadline(row: list[list[float]]) -> Request:
 
 
 def _run(server: Server, request: Request, capacity: float, seconds: int, seed: int) -> OverloadRun:
-    phases = [Phase(capacity * factor, seconds) for factor in LOADS]
-    count, nanoseconds = _unanswered(server)
+    due = moments([Phase(capacity * factor, seconds) for factor in LOADS], seed)
+    count, seconds_taken = unanswered(server.port, _MODEL)
     before = server.resident_bytes()
     with _largest(server) as seen:
-        offered = offer(server.port, request, phases, CONNECTIONS, seed)
-    more, took = (now - then for now, then in zip(_unanswered(server), (count, nanoseconds), strict=True))
-    normal = _milliseconds([answer.latency for answer in offered[0].answers], 99) / 1e3
+        answers = offered(Plan([server.port], [request], due, CONNECTIONS))
+    now_count, now_taken = unanswered(server.port, _MODEL)
+    refusal_ms = (now_taken - seconds_taken) / (now_count - count) * 1e3 if now_count > count else 0.0
+    parts = [answers.within(place * seconds, seconds) for place in range(len(LOADS))]
+    normal = parts[0].percentile(99) / 1e3
     stretches = [
-        stretch(factor, seconds, one, normal if place and factor == CALM else None)
-        for place, (factor, one) in enumerate(zip(LOADS, offered, strict=True))
+        stretch(factor, seconds, part, normal if place and factor == CALM else None)
+        for place, (factor, part) in enumerate(zip(LOADS, parts, strict=True))
     ]
-    return OverloadRun(stretches, took / more / 1e6 if more else 0.0, before, max(seen), server.resident_bytes())
-
-
-def _unanswered(server: Server) -> tuple[int, int]:
-    """How many requests had no answer, and the nanoseconds that they all took, by the server's own count."""
-    (stats,) = json.loads(ask(server.port, Request(f"/v2/models/{_MODEL}/stats")).body)["model_stats"]
-    failed = stats["inference_stats"]["fail"]
-    return failed["count"], failed["ns"]
+    return OverloadRun(stretches, refusal_ms, before, max(seen), server.resident_bytes())
 
 
 @contextmanager
@@ -106,51 +104,41 @@ def _largest(server: Server) -> Iterator[list[int]]:
         thread.join()
 
 
-def stretch(factor: float, seconds: int, offered: Offered, normal: float | None) -> Stretch:
+def stretch(factor: float, seconds: float, seen: Seen, normal: float | None) -> Stretch:
     """The figures of a phase; raises `RuntimeError` where a request has neither an answer nor a refusal."""
-    answered = [one for one in offered.answers if one.status == HTTPStatus.OK]
-    # One that was accepted and came to nothing was told so when its time was over, and not before.
-    late = [one for one in offered.answers if one.status == HTTPStatus.GATEWAY_TIMEOUT and one.waited >= DEADLINE]
-    refused = [
-        one
-        for one in offered.answers
-        if one.status == HTTPStatus.SERVICE_UNAVAILABLE
-        or (one.status == HTTPStatus.GATEWAY_TIMEOUT and one.waited < DEADLINE)
-    ]
-    if offered.unanswered or len(answered) + len(late) + len(refused) < len(offered.answers):
-        raise RuntimeError(f"{offered.unanswered} requests were lost, or a reply is none of those expected")
-    accepted = [one.latency for one in answered + late]
-    waits = [one.waited for one in refused]
+    answered = seen.status == HTTPStatus.OK
+    refused = np.isin(seen.status, (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)) & ~seen.late
+    if not (answered | seen.late | refused).all():
+        raise RuntimeError(f"a request was lost, or its reply is none of those expected: {seen.counts()}")
+    accepted, refusals = seen.latency[answered | seen.late], seen.waited[refused]
     return Stretch(
         load=factor,
-        offered_a_second=len(offered.answers) / seconds,
+        offered_a_second=len(seen.due) / seconds,
         # Those that came within the phase, whenever they were asked for.
-        answered_a_second=sum(one.due + one.latency <= seconds for one in answered) / seconds,
+        answered_a_second=int((seen.due + seen.latency <= seconds)[answered].sum()) / seconds,
         p50_ms=_milliseconds(accepted, 50),
         p99_ms=_milliseconds(accepted, 99),
-        late=len(late),
-        refused=len(refused),
-        refusal_p50_ms=_milliseconds(waits, 50),
-        refusal_p99_ms=_milliseconds(waits, 99),
-        retry_after_ms=float(np.median([one.retry_after_ms for one in refused])) if refused else 0.0,
-        lag_p99_ms=_milliseconds([one.lag for one in offered.answers], 99),
-        held=offered.held,
-        back_after_seconds=None if normal is None else _back_after(answered, normal),
+        late=int(seen.late.sum()),
+        refused=int(refused.sum()),
+        refusal_p50_ms=_milliseconds(refusals, 50),
+        refusal_p99_ms=_milliseconds(refusals, 99),
+        retry_after_ms=float(np.median(seen.retry_after_ms[refused])) if refused.any() else 0.0,
+        lag_p99_ms=_milliseconds(seen.lag, 99),
+        held=int(seen.held.sum()),
+        back_after_seconds=None if normal is None else _back_after(seen.due[answered], seen.latency[answered], normal),
     )
 
 
-def _milliseconds(seconds: Sequence[float], percentile: float) -> float:
+def _milliseconds(seconds: npt.NDArray[np.float64], percentile: float) -> float:
     """A percentile; 0 of none."""
-    return float(np.percentile(seconds, percentile)) * 1e3 if seconds else 0.0
+    return float(np.percentile(seconds, percentile)) * 1e3 if seconds.size else 0.0
 
 
-def _back_after(answers: list[Answer], normal: float) -> float:
+def _back_after(due: npt.NDArray[np.float64], latency: npt.NDArray[np.float64], normal: float) -> float:
     """The end of the last window of which the median latency was above the normal one, in seconds."""
-    windows: dict[int, list[float]] = {}
-    for one in answers:
-        windows.setdefault(int(one.due / _WINDOW), []).append(one.latency)
-    above = [place for place, latencies in windows.items() if float(np.median(latencies)) > normal]
-    return (max(above) + 1) * _WINDOW if above else 0.0
+    windows = (due / _WINDOW).astype(int)
+    above = [window for window in np.unique(windows) if np.median(latency[windows == window]) > normal]
+    return (int(max(above)) + 1) * _WINDOW if above else 0.0
 
 
 def main() -> None:

@@ -4,16 +4,19 @@ import time
 from collections.abc import Callable
 
 
-def again(seconds: float, distance: float, act: Callable[[int], None]) -> int:
-    """How often it was done in so many seconds, with a `distance` from one time to the next and half of it at the ends.
+def again(seconds: float, distance: float, act: Callable[[], object]) -> int:
+    """How often it was done to its end in so many seconds, with half of the `distance` before the first time.
 
-    Less often, where it takes longer itself. Each time it is told how often it was done before.
+    It is begun once at least, however short the time; less often, where it takes longer than the distance. It is
+    not begun in the last quarter of a distance.
     """
-    began, count = time.monotonic(), 0
+    began = time.monotonic()
+    distance = min(distance, seconds)
+    times = done = 0
     while True:
-        due = began + distance * (count + 0.5)
-        time.sleep(max(0, due - time.monotonic()))
-        if max(due, time.monotonic()) + distance / 2 > began + seconds:
-            return count
-        act(count)
-        count += 1
+        time.sleep(max(0, began + distance * (times + 0.5) - time.monotonic()))
+        if time.monotonic() > began + seconds - distance / 4:
+            return done
+        act()
+        times += 1
+        done += time.monotonic() <= began + seconds

@@ -5,7 +5,7 @@ from statistics import median
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.results import Cell, Light
+from benchmarks.serving_results import Cell, Light
 from training.plots import BLUE, GREEN, GREY, ORANGE, styled
 
 _COLOURS = {"empty": GREY, "lane": BLUE, "route": GREEN, "usual": ORANGE}

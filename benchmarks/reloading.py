@@ -3,10 +3,8 @@
 import shutil
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from benchmarks.processes import ROOT
-from benchmarks.wire import Request, ask
+from benchmarks.stats import samples
 from benchmarks.workloads import CLASSIFIER
 from service.manifest import MANIFEST_FILE, ModelManifest
 from training.publish import publish, read_version
@@ -36,14 +34,9 @@ class Publisher:
 
     def is_served(self, port: int) -> bool:
         """Whether a server has loaded what was published last; raises `RuntimeError` where it could not."""
-        families = text_string_to_metric_families(ask(port, Request("/metrics")).body.decode())
-        ours = {"model": CLASSIFIER, "version": str(self._version)}
-        counts = {
-            sample.labels["outcome"]: sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == "forwardpass_model_loads_total" and sample.labels.items() > ours.items()
-        }
+        version = {"model": CLASSIFIER, "version": str(self._version)}
+        loads = samples(port, "forwardpass_model_loads_total", **version)
+        counts = {sample.labels["outcome"]: sample.value for sample in loads}
         if counts.get("failed"):
             raise RuntimeError("the server could not load a version that was published")
         return counts.get("ok", 0) == 1 + self._is_exchanged

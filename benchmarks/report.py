@@ -5,22 +5,10 @@ Run as `python -m benchmarks.report`.
 
 from pathlib import Path
 
+from benchmarks.operating_results import Lifecycle, Overload, Slow, Soak, Workers
 from benchmarks.plot import costs
-from benchmarks.results import (
-    FOLDER,
-    Heavy,
-    Lifecycle,
-    Light,
-    Memory,
-    Metrics,
-    Overload,
-    Part,
-    Rivals,
-    Slow,
-    Soak,
-    Workers,
-    stored,
-)
+from benchmarks.results import FOLDER, Part, stored
+from benchmarks.serving_results import Heavy, Light, Memory, Metrics, Rivals
 from benchmarks.tables import condition_text, figures, goal_table
 from tests.documentation import filled
 from training.plots import png
@@ -44,16 +32,9 @@ def written(text: str) -> str:
         "rivals": stored(FOLDER, Rivals),
     }
     made = {name: figures(part) for name, part in parts.items()}
-    made |= {"goals": goal_table(parts.values()), "conditions": _conditions(parts)}
+    taken = {name: part.conditions for name, part in parts.items()}
+    made |= {"goals": goal_table(parts.values()), "conditions": condition_text(taken)}
     return filled(text, made)
-
-
-def _conditions(parts: dict[str, Part]) -> str:
-    """Where, with what and how long each part was measured; once, where all were alike."""
-    alike: dict[str, list[str]] = {}
-    for name, part in parts.items():
-        alike.setdefault(condition_text(part.conditions), []).append(f"`{name}`")
-    return "\n".join(text if len(alike) == 1 else f"- {', '.join(names)}: {text}" for text, names in alike.items())
 
 
 def main() -> None:

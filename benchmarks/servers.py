@@ -12,7 +12,7 @@ from benchmarks.wire import Reply, Request, ask, connect
 def ours(path: Path | None = None, port: int | None = None, **settings: str) -> AbstractContextManager[Server]:
     """Our server, with the models at a path (by default `models`) and its settings as a user has them.
 
-    It takes a free port where none is named. It listens before it has loaded what it serves, so it is asked for more.
+    It takes a free port where none is named, and is there once it, or one of its workers, is ready.
     """
     command = [sys.executable, "-m", "service", "serve", *([] if path is None else [str(path)])]
     variables = {f"FORWARDPASS_{name.upper()}": value for name, value in settings.items()}

@@ -7,8 +7,10 @@ plots of what was kept.
 from collections.abc import Callable
 
 from benchmarks import counting, heavy, light, memory, scraping
+from benchmarks.conditions import Conditions
 from benchmarks.options import options
-from benchmarks.results import Conditions, Metrics, Part, store
+from benchmarks.results import Part, store
+from benchmarks.serving_results import Metrics
 from benchmarks.tables import tables
 
 PARTS: dict[str, Callable[[Conditions], Part]] = {

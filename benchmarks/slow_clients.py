@@ -9,21 +9,23 @@ from http import HTTPStatus
 
 import numpy as np
 
+from benchmarks.conditions import Conditions
 from benchmarks.crowd import crowded
+from benchmarks.openloop import Plan, offered
+from benchmarks.operating_results import Slow, SteadyRun
 from benchmarks.options import options
-from benchmarks.phases import Phase, offer
+from benchmarks.phases import Phase, moments
 from benchmarks.processes import Server
-from benchmarks.results import Conditions, Slow, SteadyRun, store
+from benchmarks.results import store
 from benchmarks.servers import ours
 from benchmarks.tables import tables
 from benchmarks.workloads import ONE_ROW
-from benchmarks.wrk import load
+from benchmarks.wrk import capacity_of
 
 SHARE = 0.5
 """Of what the server can answer, that is asked."""
 CONNECTIONS = 256
 """More than ever have a request on its way."""
-_SATURATING = 64
 
 
 def measure(conditions: Conditions) -> Slow:
@@ -31,7 +33,7 @@ def measure(conditions: Conditions) -> Slow:
     quiet: list[SteadyRun] = []
     crowd: list[SteadyRun] = []
     with ours() as server:
-        rate = SHARE * load(server.port, ONE_ROW.request, _SATURATING, conditions.seconds).requests_a_second
+        rate = SHARE * capacity_of(server.port, ONE_ROW.request, conditions.seconds)
         for repeat in range(conditions.repeats):
             for runs, others in ((quiet, False), (crowd, True)):
                 print(f"a steady load, {'beside slow clients' if others else 'alone'}", flush=True)
@@ -44,13 +46,12 @@ def _run(server: Server, rate: float, seconds: int, seed: int, *, others: bool) 
     nobody: Counter[str] = Counter()
     with crowded(server.port) if others else nullcontext(nobody) as crowd:
         before = server.cpu_seconds()
-        (seen,) = offer(server.port, ONE_ROW.request, [Phase(rate, seconds)], CONNECTIONS, seed)
+        seen = offered(Plan([server.port], [ONE_ROW.request], moments([Phase(rate, seconds)], seed), CONNECTIONS))
         cpu = server.cpu_seconds() - before
-    if seen.unanswered or any(one.status != HTTPStatus.OK for one in seen.answers):
-        raise RuntimeError("an ordinary client was not answered")
-    latencies = np.percentile([one.latency for one in seen.answers], (50, 99)) * 1e3
-    lag = float(np.percentile([one.lag for one in seen.answers], 99)) * 1e3
-    return SteadyRun(float(latencies[0]), float(latencies[1]), lag, cpu / seconds, dict(crowd))
+    if set(seen.counts()) != {HTTPStatus.OK}:
+        raise RuntimeError(f"an ordinary client was not answered: {seen.counts()}")
+    lag = float(np.percentile(seen.lag, 99)) * 1e3
+    return SteadyRun(seen.percentile(50), seen.percentile(99), lag, cpu / seconds, dict(crowd))
 
 
 def main() -> None:

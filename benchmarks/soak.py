@@ -1,4 +1,7 @@
-"""What a server's memory grows by over a million requests of random sizes, and over 200 reloads: `make bench-soak`."""
+"""What a server's memory grows by over a million requests of random sizes, and over 200 reloads.
+
+`python -m benchmarks.soak` measures it.
+"""
 
 import argparse
 import tempfile
@@ -8,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.conditions import conditions
 from benchmarks.mixture import mixture
-from benchmarks.openloop import Plan, offering
+from benchmarks.openloop import Plan, offered
+from benchmarks.operating_results import Mark, Soak
 from benchmarks.processes import Server
 from benchmarks.reloading import Publisher
-from benchmarks.results import FOLDER, Mark, Soak, conditions, store
+from benchmarks.results import FOLDER, store
 from benchmarks.servers import ours
 from benchmarks.tables import tables
 from benchmarks.wire import connect, receive
@@ -35,10 +40,10 @@ def requests(total: int) -> list[Mark]:
     part = total // MARKS
     marks = []
     with ours() as server:
-        plan = Plan([server.port], [one.request for one in mixed], part, connections=_CONNECTIONS, patience=_PATIENCE)
+        asked = [one.request for one in mixed]
+        plan = Plan([server.port], asked, np.zeros(part), _CONNECTIONS, patience=_PATIENCE)
         for turn in range(MARKS + 1):
-            with offering(plan) as answers:
-                seen = answers.result()
+            seen = offered(plan)
             wrong = np.flatnonzero(seen.status != np.resize(due, part))
             if wrong.size:
                 first = int(wrong[0])
@@ -89,7 +94,7 @@ def main() -> None:
     seconds = round((time.monotonic() - began) / given.repeats)
     part = Soak(conditions(given.repeats, seconds), asked, reloaded)
     store(given.output, part)
-    print(f"\n{tables(part)}")
+    print(f"\n{tables(part)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is lost where one of four workers is killed under load: `make bench-workers`.
+"""What is lost where one of four workers is killed under load: `python -m benchmarks.workers` measures it.
 
 Half of what all can do together is asked; then again, while from time to time a worker is killed with SIGKILL.
 """
@@ -12,18 +12,20 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
-from prometheus_client.parser import text_string_to_metric_families
-
-from benchmarks.openloop import BROKEN, NOTHING, Plan, Seen, offering
+from benchmarks.conditions import Conditions
+from benchmarks.openloop import Plan, offered, offering
+from benchmarks.operating_results import KillRun, Workers
 from benchmarks.options import options
 from benchmarks.pace import again
+from benchmarks.phases import Phase, moments
 from benchmarks.processes import Server
-from benchmarks.results import Conditions, KillRun, Workers, store
+from benchmarks.results import store
 from benchmarks.servers import ours
+from benchmarks.stats import samples
 from benchmarks.tables import tables
-from benchmarks.wire import Request, ask, connect, receive
+from benchmarks.wire import Request, connect, receive
 from benchmarks.workloads import CLASSIFIER, predict, rows
-from benchmarks.wrk import load
+from benchmarks.wrk import capacity_of
 
 WORKERS = 4
 SHARE = 0.5
@@ -32,7 +34,6 @@ KILL_SECONDS = 4.0
 """From one kill to the next."""
 _ROWS = 64
 """Of a request: so many that the client has less to do than the workers."""
-_CONNECTIONS = 64
 _PATIENCE = 20
 _ESTABLISHED = "01"
 
@@ -51,49 +52,38 @@ def measure(conditions: Conditions) -> Workers:
     request = predict(CLASSIFIER, rows(_ROWS))
     with ours(workers=str(WORKERS)) as server:
         _wait_for(server, lambda answering: len(answering) == WORKERS)
-        capacity = load(server.port, request, _CONNECTIONS, conditions.seconds).requests_a_second
-        rate = capacity * SHARE
-        plan = Plan([server.port], [request], int(rate * conditions.seconds), rate, _CONNECTIONS)
-        runs = [_run(server, plan, conditions.seconds) for _ in range(conditions.repeats)]
+        capacity = capacity_of(server.port, request, conditions.seconds)
+        steady = [Phase(capacity * SHARE, conditions.seconds)]
+        plans = [Plan([server.port], [request], moments(steady, repeat)) for repeat in range(conditions.repeats)]
+        runs = [_run(server, plan, conditions.seconds) for plan in plans]
     return Workers(conditions, WORKERS, capacity, runs)
 
 
 def _run(server: Server, plan: Plan, seconds: int) -> KillRun:
     print("quiet, then killed", flush=True)
-    with offering(plan) as answers:
-        quiet = answers.result()
+    quiet = offered(plan)
     before, kills = _counted(server), list[Kill]()
     with offering(plan) as answers:
-        again(seconds, KILL_SECONDS, lambda _: kills.append(_kill(server)))
+        again(seconds, KILL_SECONDS, lambda: kills.append(_kill(server)))
         seen = answers.result()
     # What a worker has answered it has counted, before the client has it.
     counted = _counted(server) - before
-    ends = seen.counts()
+    answered = seen.counts().get(HTTPStatus.OK, 0)
     return KillRun(
-        requests=plan.total,
-        answered=ends[HTTPStatus.OK],
-        lost=ends.get(NOTHING, 0) + ends.get(BROKEN, 0),
+        requests=len(plan.due),
+        answered=answered,
+        lost=len(plan.due) - answered,
         counted=counted,
         connections=[kill.connections for kill in kills],
         ready=[kill.seconds for kill in kills],
-        p99=_p99(seen),
-        quiet_p99=_p99(quiet),
+        p99=seen.percentile(99),
+        quiet_p99=quiet.percentile(99),
     )
-
-
-def _p99(seen: Seen) -> float:
-    return seen.percentile(99) * 1e3
 
 
 def _counted(server: Server) -> int:
     """How many requests for the model have ended, by the page of whoever answers."""
-    families = text_string_to_metric_families(ask(server.port, Request("/metrics")).body.decode())
-    return sum(
-        int(sample.value)
-        for family in families
-        for sample in family.samples
-        if sample.name == "forwardpass_requests_total" and sample.labels["model"] == CLASSIFIER
-    )
+    return int(sum(one.value for one in samples(server.port, "forwardpass_requests_total", model=CLASSIFIER)))
 
 
 def _kill(server: Server) -> Kill:
@@ -115,7 +105,9 @@ def _wait_for(server: Server, enough: Callable[[set[int]], bool]) -> None:
     while not enough(answering):
         if time.monotonic() > until:
             raise RuntimeError(f"after {_PATIENCE} s there have answered but {answering} of {_workers(server)}")
-        answering.add(_answering(server))
+        # Who was waiting at a worker's door when that was killed is turned away.
+        with suppress(ConnectionError):
+            answering.add(_answering(server))
 
 
 def _answering(server: Server) -> int:
@@ -152,8 +144,13 @@ def _held(pid: int) -> set[str]:
     return held
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure and keep it."""
     given = options("Measure what is lost where a worker is killed.", seconds=20)
     part = measure(given.conditions)
     store(given.output, part)
-    print(f"\n{tables(part)}")
+    print(f"\n{tables(part)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,8 @@ request = function()
 end
 """
 
+_SATURATING = 64
+
 
 class Load(NamedTuple):
     """What a run of wrk saw; latencies are in microseconds."""
@@ -58,6 +60,11 @@ def load(port: int, request: Request, connections: int, seconds: int) -> Load:
     if said["failed"] or not said["requests"]:
         raise RuntimeError(f"not every request to {request.path} was answered: {done.stdout}")
     return Load(said["requests"], said["requests"] / said["microseconds"] * 1e6, said["p50"], said["p99"])
+
+
+def capacity_of(port: int, request: Request, seconds: int) -> float:
+    """Requests a second that a server answers when there are always as many as it takes to keep it busy."""
+    return load(port, request, _SATURATING, seconds).requests_a_second
 
 
 def version() -> str:

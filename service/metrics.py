@@ -264,6 +264,6 @@ class Metrics:
             del self._retired[oldest], self.models[oldest]
 
     def total(self) -> Callable[[str, int], ModelStats]:
-        """What the whole server has counted by now, to be read by name and version."""
-        total = self.numbers.total()
+        """What the whole server has counted by now, to be read by name and version of those that are shown."""
+        total = self.numbers.total(lambda owner: owner.labels in self.models)
         return lambda name, version: ModelStats(total, Version(name, str(version)))

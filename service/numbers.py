@@ -6,6 +6,7 @@ asking anybody, and reads those of all. A region outlives its worker: whoever ta
 
 import json
 import mmap
+from collections.abc import Callable
 from operator import add
 from threading import Lock
 from typing import NamedTuple, TypeAlias
@@ -24,7 +25,7 @@ class Owner(NamedTuple):
 
 Held = dict[Owner, dict[Labels, Cells]]
 
-_NAMES, _CELLS = 1 << 21, 1 << 22
+_NAMES, _CELLS = 1 << 23, 1 << 22
 """Bytes of a region for names and for numbers. Only what is written to is ever taken from the machine."""
 _HEAD = 8
 """Bytes before the names that say how many of those behind them are valid."""
@@ -50,8 +51,8 @@ class Numbers:
         """Whatever has cells."""
         return list(self._held)
 
-    def total(self) -> "Numbers":
-        """What there is to be read: these, and those of the other workers where there are some."""
+    def total(self, _wanted: Callable[[Owner], bool]) -> "Numbers":
+        """What there is to be read, of the owners that are wanted at least, by all workers where there are several."""
         return self
 
     def take(self, worker: int) -> None:
@@ -78,20 +79,18 @@ class SharedNumbers(Numbers):
     def take(self, worker: int) -> None:
         """Be this worker from now on, and go on where the one before it ended; before anything is counted."""
         self._own = self._regions[worker]
-        for (owner, labels), cells in self._own.read():
+        for owner, labels, cells in self._own.read(lambda _: True):
             self.of(owner)[labels] = cells
             if owner.family in self._gauges:
                 cells[:] = memoryview(bytes(cells.nbytes)).cast("d")
 
-    def total(self) -> Numbers:
-        """Copies of what all workers have counted, added up."""
+    def total(self, wanted: Callable[[Owner], bool]) -> Numbers:
+        """Copies of what all workers have counted, added up, of these owners: all others would only take time."""
         total = Numbers()
         for region in self._regions:
-            for (owner, labels), cells in region.read():
+            for owner, labels, cells in region.read(wanted):
                 sums = total.cells(owner, labels, len(cells))
-                put_together = max if owner.family in self._latest else add
-                for place, more in enumerate(cells):
-                    sums[place] = put_together(sums[place], more)
+                sums[:] = [*map(max if owner.family in self._latest else add, sums, cells)]  # type: ignore[call-overload]  # these are lists
         return total
 
     def _new(self, owner: Owner, labels: Labels, size: int) -> Cells:
@@ -111,15 +110,16 @@ class _Region:
         """How many bytes of them are read."""
         self._used = 0
         """How many cells these have."""
-        self._found: dict[tuple[Owner, Labels], memoryview[float]] = {}
+        self._found: dict[Owner, dict[Labels, memoryview[float]]] = {}
         self._lock = Lock()
         """Guards what is known of it against this process's other threads."""
 
-    def read(self) -> "list[tuple[tuple[Owner, Labels], memoryview[float]]]":
-        """The cells of all names that there are by now."""
+    def read(self, wanted: Callable[[Owner], bool]) -> "list[tuple[Owner, Labels, memoryview[float]]]":
+        """The cells of all names of these owners that there are by now."""
         with self._lock:
             self._look()
-            return list(self._found.items())
+            owners = [(owner, group) for owner, group in self._found.items() if wanted(owner)]
+            return [(owner, labels, cells) for owner, group in owners for labels, cells in group.items()]
 
     def add(self, owner: Owner, labels: Labels, size: int) -> "memoryview[float] | None":
         """The cells of a name, new ones if need be, which its own worker alone may add; None where it is full."""
@@ -127,19 +127,20 @@ class _Region:
         with self._lock:
             self._look()
             start = _HEAD + self._seen
-            if (owner, labels) not in self._found:
+            if labels not in self._found.get(owner, ()):
                 if start + len(name) > _NAMES or self._used + size > len(self._cells):
                     return None
                 self._names[start : start + len(name)] = name
                 self._valid[0] = self._seen + len(name)
                 self._look()
-            return self._found[owner, labels]
+            return self._found[owner][labels]
 
     def _look(self) -> None:
         """Read the names that have come."""
         valid = self._valid[0]
         for line in self._names[_HEAD + self._seen : _HEAD + valid].splitlines():
             family, owned, labels, size = json.loads(line)
-            self._found[Owner(family, tuple(owned)), tuple(labels)] = self._cells[self._used : self._used + size]
+            group = self._found.setdefault(Owner(family, tuple(owned)), {})
+            group[tuple(labels)] = self._cells[self._used : self._used + size]
             self._used += size
         self._seen = valid

@@ -88,6 +88,8 @@ class Page:
             ),
             HistogramFamily(BATCH_ROWS, "Rows of a batch.", ROWS, version),
         )
+        self._names = {PROCESS, *(family.name for family in self._families)}
+        """What of the numbers it needs."""
         self._process: dict[str, Family] = {}
 
     def render(self) -> bytes:
@@ -100,8 +102,10 @@ class Page:
 
     def _parts(self) -> Iterator[str]:
         """Each family's head, then its samples."""
-        metrics, total = self._metrics, self._metrics.numbers.total()
-        shown = metrics.models
+        metrics, shown = self._metrics, self._metrics.models
+        total = metrics.numbers.total(
+            lambda owner: owner.family in self._names and (not owner.labels or owner.labels in shown)
+        )
         yield self._ready.head
         yield self._ready.sample([metrics.ready()])
         yield self._model_ready.head

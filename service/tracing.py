@@ -20,6 +20,7 @@ from opentelemetry.propagate import get_global_textmap
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv.attributes import client_attributes as client
@@ -75,6 +76,7 @@ class Asked(NamedTuple):
 class Begun(NamedTuple):
     """A span that will be made."""
 
+    asked: Asked
     since: float
     """On the clock `perf_counter`."""
     parent: SpanContext | None
@@ -97,6 +99,8 @@ class Tracing:
         self._propagator = get_global_textmap()
         self._provider = TracerProvider(resource=_resource(name, version), shutdown_on_exit=False)
         self._exporter = OTLPSpanExporter()
+        # One that sends has a thread, which must not be there yet; this one only sees whether its variables are right.
+        BatchSpanProcessor(InMemorySpanExporter()).shutdown()  # type: ignore[no-untyped-call]  # it says no types
         self.is_on = not isinstance(self._provider.get_tracer(name), trace.NoOpTracer)
         """Whether OpenTelemetry itself is not switched off."""
         self._scope = InstrumentationScope(name, version, Schemas.V1_44_0.value)
@@ -156,29 +160,32 @@ class Tracing:
             return {}
         return self.carrier((name.lower(), value.strip()) for name, value in found)
 
-    def begin(self, carrier: Carrier, route: str, path: str, scheme: str) -> Begun | None:
-        """A span that begins now; None where it is not sampled, so that nothing need be known of the rest."""
+    def begin(self, carrier: Carrier, asked: Asked) -> Begun | None:
+        """The span of a prediction that begins now; None where it is not sampled: then nothing more need be known."""
         if self._processor is None or (self._follows_flag and carrier and _is_left_out(carrier)):
             return None
         known: Attributes = {
             http.HTTP_REQUEST_METHOD: "POST",
-            http.HTTP_ROUTE: route,
-            url.URL_PATH: path,
-            url.URL_SCHEME: scheme,
+            http.HTTP_ROUTE: asked.route,
+            url.URL_PATH: asked.path,
+            url.URL_SCHEME: asked.scheme,
         }
         context = self._propagator.extract(carrier) if carrier else Context()
         parent = trace.get_current_span(context).get_span_context()
         ids = self._provider.id_generator
         trace_id = parent.trace_id if parent.is_valid else ids.generate_trace_id()
-        sampling = self._provider.sampler.should_sample(context, trace_id, f"POST {route}", SpanKind.SERVER, known)
+        name = f"POST {asked.route}"
+        sampling = self._provider.sampler.should_sample(context, trace_id, name, SpanKind.SERVER, known)
         if sampling.decision is not Decision.RECORD_AND_SAMPLE:
             return None
         is_random = parent.trace_flags.random_trace_id if parent.is_valid else ids.is_trace_id_random()
         flags = TraceFlags(TraceFlags.SAMPLED | (TraceFlags.RANDOM_TRACE_ID if is_random else 0))
         whole = _context(trace_id, ids.generate_span_id(), flags, sampling.trace_state)
-        return Begun(perf_counter(), parent if parent.is_valid else None, whole, {**known, **sampling.attributes})
+        return Begun(
+            asked, perf_counter(), parent if parent.is_valid else None, whole, {**known, **sampling.attributes}
+        )
 
-    def tell(self, begun: Begun, asked: Asked, status: int | None, code: str | None, timeline: Timeline | None) -> None:
+    def tell(self, begun: Begun, status: int | None, code: str | None, timeline: Timeline | None) -> None:
         """Make the spans of a prediction that is over, now.
 
         `status` is None where nothing was answered, since the client had gone; `code` is that of the error, if any.
@@ -203,11 +210,11 @@ class Tracing:
             )
         processor.on_end(
             ReadableSpan(
-                f"POST {asked.route}",
+                f"POST {begun.asked.route}",
                 whole,
                 begun.parent,
                 resource,
-                {**begun.attributes, **_attributes(asked, status, code, timeline)},
+                {**begun.attributes, **_attributes(begun.asked, status, code, timeline)},
                 kind=SpanKind.SERVER,
                 status=Status(StatusCode.ERROR if status is None or status >= _FAILED else StatusCode.UNSET),
                 start_time=zero + round(begun.since * 1e9),

@@ -5,7 +5,6 @@ import logging
 import mmap
 import os
 import signal
-import sys
 from dataclasses import dataclass
 from time import monotonic
 from typing import NoReturn, Protocol
@@ -58,7 +57,7 @@ class Duty(Protocol):
         """Expect no worker of this number for a while."""
 
     def end(self) -> None:
-        """Note that all are told to end."""
+        """Prepare for the end, of which all are told then."""
 
 
 class Supervisor:
@@ -91,6 +90,8 @@ class Supervisor:
         Another signal of these hurries them. Where no worker ever comes to work and one fails, all are ended, with
         status 1.
         """
+        # Whoever started this process may have ignored it, and then it would never come.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
         # Shared pages stay shared as long as nobody writes to them, such as the collector.
         gc.freeze()
@@ -137,7 +138,6 @@ class Supervisor:
             logger.exception("worker %d fails", number)
         finally:
             # Nothing of what this process was before is to be done at its end.
-            sys.stderr.flush()
             os._exit(status)
 
     def _listen(self) -> int | None:
@@ -182,8 +182,12 @@ class Supervisor:
     def _tell_to_end(self) -> None:
         self._deadline = monotonic() + self._seconds + _KILL_SECONDS
         self._due.clear()
-        os.close(self._alive)
         self._duty.end()
+        os.close(self._alive)
+        for process, number in self._running.items():
+            if self._at_work[number] != _NOW:
+                # It has nothing to end, and may be long in coming to where it looks.
+                os.kill(process, signal.SIGTERM)
 
     def _kill_late(self) -> None:
         """Kill who has not ended in time, if it is time for that."""

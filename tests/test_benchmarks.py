@@ -9,19 +9,16 @@ from pathlib import Path
 from threading import Event, Thread
 
 import msgspec
+import numpy as np
 import pytest
 
-from benchmarks import openloop
+from benchmarks.conditions import conditions
 from benchmarks.crowd import crowded
 from benchmarks.goals import goals
 from benchmarks.light import ROOM, run
 from benchmarks.mixture import mixture
-from benchmarks.overload import DEADLINE, stretch
-from benchmarks.phases import Answer, Offered, Phase, offer
-from benchmarks.processes import Server
-from benchmarks.reloading import Publisher
-from benchmarks.report import README, written
-from benchmarks.results import (
+from benchmarks.openloop import BROKEN, NOTHING, Plan, Seen, offer, offered
+from benchmarks.operating_results import (
     ENDS,
     QUIET_ONE,
     QUIET_TWO,
@@ -30,10 +27,17 @@ from benchmarks.results import (
     Lifecycle,
     Mark,
     Passage,
+    Slow,
     Soak,
+    SteadyRun,
     Workers,
-    conditions,
 )
+from benchmarks.overload import stretch
+from benchmarks.pace import again
+from benchmarks.phases import Phase, moments
+from benchmarks.processes import Server, free_ports
+from benchmarks.reloading import Publisher
+from benchmarks.report import README, written
 from benchmarks.servers import empty, ours, usual
 from benchmarks.tables import tables
 from benchmarks.wire import HOST, ask
@@ -108,20 +112,26 @@ def test_heads_never_seen_before_are_just_that() -> None:
 
 def test_phases_follow_one_another_and_every_request_is_answered(servers: dict[str, Server]) -> None:
     """As many leave as are due, in the order of their moments, and each is timed from then on."""
-    phases = [Phase(100, 0.5), Phase(1000, 0.5)]
-    few, many = offer(servers["lane"].port, ONE_ROW.request, phases, connections=64, seed=1)
-    assert 25 < len(few.answers) < 100
-    assert 400 < len(many.answers) < 600
+    due = moments([Phase(100, 0.5), Phase(1000, 0.5)], seed=1)
+    assert due.tolist() == sorted(due) == moments([Phase(100, 0.5), Phase(1000, 0.5)], seed=1).tolist()
+    seen = offered(Plan([servers["lane"].port], [ONE_ROW.request], due))
+    assert seen.counts() == {200: len(due)}
+    assert ((seen.waited > 0) & (seen.waited <= seen.latency + 1e-3)).all()
+    few, many = seen.within(0, 0.5), seen.within(0.5, 0.5)
+    assert 25 < len(few.due) < 100
+    assert 400 < len(many.due) < 600
+    assert len(few.due) + len(many.due) == len(due)
     for phase in (few, many):
-        assert phase.unanswered == 0
-        assert {answer.status for answer in phase.answers} == {200}
-        for answer in phase.answers:
-            assert 0 <= answer.due < 0.5
-            assert 0 < answer.waited <= answer.latency + 1e-3
-    again = offer(servers["lane"].port, ONE_ROW.request, phases, connections=64, seed=1)
-    assert [sorted(one.due for one in phase.answers) for phase in again] == [
-        pytest.approx(sorted(one.due for one in phase.answers)) for phase in (few, many)
-    ]
+        assert 0 <= phase.due.min() < phase.due.max() < 0.5
+        assert 0 < phase.percentile(50) <= phase.percentile(99)
+
+
+def test_where_all_are_due_at_once_there_is_one_on_each_connection(servers: dict[str, Server]) -> None:
+    """Whatever waits for one is late, and said to be."""
+    seen = offer(Plan([servers["lane"].port], [ONE_ROW.request], np.zeros(200), connections=2))
+    assert seen.counts() == {200: 200}
+    assert (seen.latency[2:] > seen.latency[:-2]).all()
+    assert seen.held.sum() == 198
 
 
 def test_what_waits_behind_a_slow_answer_is_late_too() -> None:
@@ -144,27 +154,40 @@ def test_what_waits_behind_a_slow_answer_is_late_too() -> None:
     with ThreadingHTTPServer((HOST, 0), Stalling) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        (seen,) = offer(server.server_port, ONE_ROW.request, [Phase(200, stall / 2)], connections=1, seed=0)
+        due = moments([Phase(200, stall / 2)], seed=0)
+        seen = offered(Plan([server.server_port], [ONE_ROW.request], due, connections=1))
         server.shutdown()
         thread.join()
-    ended = [answer.due + answer.latency for answer in seen.answers]
-    assert len(ended) == seen.held + 1 > 10
+    ended = seen.due + seen.latency
+    assert len(ended) == seen.held.sum() + 1 > 10
     assert min(ended) >= stall
     assert all(earlier < later for earlier, later in pairwise(ended))
 
 
-def test_an_answer_that_came_too_late_is_no_refusal() -> None:
-    """Who was refused at once is told by the time; all is as before after the last window above the normal latency."""
-    ok = [Answer(0.01 * place, 0.0, 0.5 if place < 30 else 0.015, 200, 0) for place in range(100)]
-    gone = [Answer(0.1, 0.001, DEADLINE + 0.002, 504, 0), Answer(0.2, 0.0, DEADLINE + 0.001, 504, 0)]
-    refused = [Answer(0.3, 0.01, 0.011, 504, 0), Answer(0.4, 0.0, 0.003, 503, 700), Answer(0.5, 0.0, 0.002, 503, 700)]
-    found = stretch(5, 1, Offered(ok + gone + refused, 0, 0), normal=0.02)
+def test_who_was_accepted_and_told_too_late_was_not_refused() -> None:
+    """And all is as before after the last window above the normal latency."""
+    ok = [(0.01 * place, 0.0, 0.5 if place < 30 else 0.015, 200, 0) for place in range(100)]
+    gone = [(0.1, 0.001, 0.24, 504, 0), (0.2, 0.0, 0.25, 504, 0)]
+    refused = [(0.3, 0.01, 0.011, 504, 0), (0.4, 0.0, 0.003, 503, 700), (0.5, 0.0, 0.002, 503, 700)]
+    found = stretch(5, 1, _seen(ok + refused, gone), normal=0.02)
     assert (found.late, found.refused, found.retry_after_ms) == (2, 3, 700)
     assert (found.offered_a_second, found.answered_a_second) == (105, 100 - 1)
     assert found.refusal_p50_ms == pytest.approx(2)
     assert found.back_after_seconds == pytest.approx(0.3)
     with pytest.raises(RuntimeError, match="lost"):
-        stretch(5, 1, Offered(ok, 0, 1), normal=None)
+        stretch(5, 1, _seen([*ok, (0.1, 0.0, 30.0, NOTHING, 0)], []), normal=None)
+
+
+_Told = tuple[float, float, float, int, int]
+"""When a request was due, its lag, latency, status and `retry_after_ms`."""
+
+
+def _seen(in_time: list[_Told], too_late: list[_Told]) -> Seen:
+    """What came back, to those that were told in time and to those that were not."""
+    due, lag, latency, status, retry_after_ms = map(np.array, zip(*in_time, *too_late, strict=True))
+    none = np.zeros(len(due), np.int16)
+    late = np.arange(len(due)) >= len(in_time)
+    return Seen(due, lag, latency, status, retry_after_ms, late, held=none.astype(bool), again=none)
 
 
 def test_the_crowd_is_there(servers: dict[str, Server]) -> None:
@@ -175,20 +198,9 @@ def test_the_crowd_is_there(servers: dict[str, Server]) -> None:
     assert crowd["clients vanished"] > 10
 
 
-def test_the_open_loop_sends_what_is_due(servers: dict[str, Server]) -> None:
-    """Each request is answered, and timed from its own moment on; where all are due at once, that is the first."""
-    seen = openloop.offer(openloop.Plan([servers["lane"].port], [ONE_ROW.request], 200, rate=400))
-    assert seen.counts() == {200: 200}
-    assert seen.due.tolist() == [index / 400 for index in range(200)]
-    assert 0 < seen.percentile(50) <= seen.percentile(99) < seen.due[-1]
-    at_once = openloop.offer(openloop.Plan([servers["lane"].port], [ONE_ROW.request], 200, connections=2))
-    assert at_once.counts() == {200: 200}
-    assert (at_once.latency[2:] > at_once.latency[:-2]).all()
-
-
 @pytest.mark.parametrize(
     ("told", "tries", "status", "retried"),
-    [(b"", 1, openloop.NOTHING, 0), (b"", 10, 200, 2), (b"HTTP/1.1 200 OK\r\n", 10, openloop.BROKEN, 0)],
+    [(b"", 1, NOTHING, 0), (b"", 10, 200, 2), (b"HTTP/1.1 200 OK\r\n", 10, BROKEN, 0)],
     ids=["lost", "sent again", "broken off"],
 )
 def test_a_request_is_sent_again_while_no_byte_of_an_answer_has_come(
@@ -213,18 +225,60 @@ def test_a_request_is_sent_again_while_no_byte_of_an_answer_has_come(
     with ThreadingHTTPServer((HOST, 0), Losing) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        plan = openloop.Plan([server.server_port], [ONE_ROW.request], 1, rate=1, connections=1, tries=tries)
-        seen = openloop.offer(plan)
+        seen = offer(Plan([server.server_port], [ONE_ROW.request], np.zeros(1), connections=1, tries=tries))
         server.shutdown()
         thread.join()
-    assert (seen.status.tolist(), seen.retried) == ([status], retried)
+    assert (seen.status.tolist(), seen.again.tolist()) == ([status], [retried])
+
+
+def test_a_port_that_refuses_is_left_to_the_others(servers: dict[str, Server]) -> None:
+    """And where nobody listens at all, nothing is measured."""
+    nobody = free_ports()[0]
+    seen = offer(Plan([nobody, servers["lane"].port], [ONE_ROW.request], np.zeros(10), connections=1))
+    assert seen.counts() == {200: 10}
+    with pytest.raises(RuntimeError, match="nobody listens"):
+        offer(Plan([nobody], [ONE_ROW.request], np.zeros(10)))
+
+
+def test_a_connection_that_ends_with_its_answer_is_replaced() -> None:
+    """Each request is answered on one of its own, and none is sent twice."""
+    asked = []
+
+    class Ending(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append(self.client_address)
+            self.send_response_only(200)
+            self.send_header("connection", "close")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer((HOST, 0), Ending) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        seen = offer(Plan([server.server_port], [ONE_ROW.request], np.zeros(3), connections=1))
+        server.shutdown()
+        thread.join()
+    assert seen.counts() == {200: 3}
+    assert len(set(asked)) == len(asked) == 3
+
+
+def test_what_is_done_again_keeps_its_pace() -> None:
+    """What takes too long is done less often, and does not count where it ends too late."""
+    began = time.monotonic()
+    times: list[float] = []
+    assert 1 <= again(0.5, 0.1, lambda: times.append(time.monotonic() - began)) <= 5
+    assert all(moment >= 0.1 * (place + 0.5) for place, moment in enumerate(times))
+    assert again(0.1, 1, lambda: time.sleep(0.2)) == 0
 
 
 def test_requests_of_random_sizes_are_answered_as_is_due(servers: dict[str, Server]) -> None:
     """Among them are all models, and every fault."""
     mixed = mixture(400)
-    plan = openloop.Plan([servers["lane"].port], [one.request for one in mixed], len(mixed))
-    assert openloop.offer(plan).status.tolist() == [one.status for one in mixed]
+    plan = Plan([servers["lane"].port], [one.request for one in mixed], np.zeros(len(mixed)))
+    assert offer(plan).status.tolist() == [one.status for one in mixed]
     assert {one.status for one in mixed} == {200, 400, 404}
 
 
@@ -241,7 +295,7 @@ def test_what_is_published_anew_is_loaded(tmp_path: Path) -> None:
 
 
 def test_what_is_worse_than_its_goal_is_missed() -> None:
-    """Of reloads, ends, kills and memory, each by its worst or its middle run."""
+    """Of reloads, ends, kills, memory and slow clients, each by its worst or its middle run."""
     here = conditions(3, 1)
     calm, rough = Passage(70_000, 0, 0, 0, 1, 2, 9), Passage(70_000, 0, 5, 40, 1, 2.9, 9)
     slow = Passage(70_000, 1, 5, 5, 1, 3.1, 9)
@@ -251,6 +305,9 @@ def test_what_is_worse_than_its_goal_is_missed() -> None:
     soak = Soak(here, marks, marks)
     killed = KillRun(100, 90, 10, 99, [4, 6], [0.5, 1.0], 5, 4)
     workers = Workers(here, 4, 1000, [killed, msgspec.structs.replace(killed, connections=[4], counted=101, ready=[3])])
+    quiet, beside = SteadyRun(1, 2, 0, 0.5, {}), [SteadyRun(1, p99, 0, 0.5, {}) for p99 in (2.9, 3.1, 9)]
+    assert [goal.met for goal in goals(Slow(here, 1000, [quiet] * 3, beside))] == [False]
+    assert [goal.met for goal in goals(Slow(here, 1000, [quiet] * 3, beside[:2] + beside[:1]))] == [True]
     assert [goal.met for goal in goals(lifecycle)] == [False, True, True, False, True, False]
     assert [goal.met for goal in goals(soak)] == [False, True, False, True]
     assert [goal.met for goal in goals(workers)] == [False, False, False]

@@ -3,17 +3,21 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.certificates import Certificates, make_certificates
-from tests.server import Server, running
+from tests.server import ROOT, Server, running
+from tests.service.conftest import endless, tabled
 
 BODY = json.dumps({"instances": [[1, 2, 3]]}).encode()
 PREDICT = b"POST /v1/models/sum_of_three:predict HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n\r\n" % len(BODY)
@@ -156,14 +160,45 @@ def test_a_second_signal_hurries(start: Callable[..., Any]) -> None:
 
 @WAYS
 def test_a_second_signal_hurries_after_the_delay_too(start: Callable[..., Any]) -> None:
-    """The time for requests in flight is over at once."""
-    with start("--drain-seconds", "600") as server, connected(server, PREDICT + BODY[:5]) as begun:
+    """The time for requests in flight is over at once, also for one of which not even the head has come."""
+    with ExitStack() as stack:
+        server = stack.enter_context(start("--drain-seconds", "600"))
+        begun = [stack.enter_context(connected(server, part)) for part in (PREDICT + BODY[:5], PREDICT[:20])]
         assert ask(server, LIVE).status_code == httpx.codes.OK
         server.process.send_signal(signal.SIGTERM)
         check_refuses_connections(server)
         server.process.send_signal(signal.SIGTERM)
-        assert reply(begun).json()["code"] == "draining"
+        assert [reply(one).json()["code"] for one in begun] == ["draining"] * 2
         assert server.process.wait(timeout=SOON) == 0
+
+
+def test_a_load_that_somebody_asked_for_is_refused_when_the_time_is_over(tmp_path: Path) -> None:
+    """It does not hold the end, though nothing stops onnxruntime."""
+    tabled(tmp_path, 1.0)
+    with running(str(tmp_path), "--model-control", "explicit", "--drain-seconds", "0") as server:
+        endless(tmp_path / "endless.onnx")
+        with connected(server, b"POST /v2/repository/models/endless/load HTTP/1.1\r\nHost: a\r\n\r\n") as loading:
+            assert ask(server, LIVE).status_code == httpx.codes.OK
+            server.process.send_signal(signal.SIGTERM)
+            refused = reply(loading)
+            assert (refused.status_code, refused.json()["code"]) == (503, "draining")
+        assert server.process.wait(timeout=SOON) == 0
+
+
+def test_a_signal_while_models_load_ends_it_at_once(tmp_path: Path) -> None:
+    """With success, whatever onnxruntime is at."""
+    (tmp_path / "broken.onnx").write_bytes(b"no graph")
+    endless(tmp_path / "endless.onnx")
+    command = [sys.executable, "-m", "service", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            # What comes first in the alphabet has failed, so the other one is at work.
+            assert process.stderr is not None
+            assert any("broken version 1 is not served" in line for line in process.stderr)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=SOON) == 0
+        finally:
+            process.kill()
 
 
 def test_the_first_signal_decides_the_status() -> None:

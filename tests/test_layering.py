@@ -285,6 +285,7 @@ ALLOWED: dict[str, set[str]] = {
         "msgspec",
         "starlette",
         "service.errors",
+        "service.http.connection",
         "service.http.heads",
         "service.http.lane",
         "service.http.route",

@@ -268,8 +268,17 @@ def test_who_asks_for_traces_without_the_extra_is_told_what_to_install() -> None
     assert "pip install 'forwardpass[cpu,otel]'" in sentence
 
 
-def test_a_variable_of_opentelemetry_that_cannot_be_followed_is_refused() -> None:
-    """In a sentence that names it."""
-    sentence = refusal(sys.executable, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="-3")
-    assert sentence.startswith("forwardpass: ")
-    assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in sentence
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-3", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
+        ("OTEL_PROPAGATORS", "unknown", "Propagator unknown not found"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "max_queue_size must be a positive integer"),
+    ],
+)
+def test_a_variable_of_opentelemetry_that_cannot_be_followed_is_refused(variable: str, value: str, told: str) -> None:
+    """In a sentence, whichever part of OpenTelemetry it is for."""
+    sentence = refusal(sys.executable, **{variable: value})
+    assert sentence.startswith("forwardpass: one of OpenTelemetry's variables, OTEL_*, cannot be used: ")
+    assert told in sentence
+    assert sentence.count("\n") == 1

@@ -189,6 +189,51 @@ def test_the_end_is_in_order(way: str) -> None:
             server.connect()
 
 
+def test_a_worker_that_ends_alone_keeps_nobody_waiting(server: Server) -> None:
+    """What comes to its socket, while it finishes what it has begun, is answered; then there is another."""
+    held = [server.connect() for _ in range(12)]
+    for connection in held:
+        connection.sendall(HEAD + BODY[:5])
+    ended = min(processes(server))
+    os.kill(ended, signal.SIGTERM)
+    wait_for(lambda: "SIGTERM: draining" in "".join(server.log), "it has heard of its end")
+    # Past the moment at which it would listen no more.
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        with server.client(timeout=5) as client:
+            predict(client)
+    for connection in held:
+        connection.sendall(BODY[5:])
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+        connection.close()
+    wait_for(lambda: ended not in processes(server) and len(processes(server)) == 3, "another serves in its place")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_at_the_end_no_connection_is_reset(workers: str) -> None:
+    """Who comes just before is answered, and who comes just after finds nobody."""
+    with running("--workers", workers) as server:
+        ends = []
+
+        def ask() -> None:
+            try:
+                while True:
+                    with server.connect() as connection:
+                        connection.sendall(HEAD + BODY)
+                        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+            except OSError as error:
+                ends.append(type(error))
+
+        clients = [threading.Thread(target=ask) for _ in range(16)]
+        for client in clients:
+            client.start()
+        wait_for(lambda: answered(server) > 200, "they are answered")
+        assert server.stop() == 0
+        for client in clients:
+            client.join()
+        assert ends == [ConnectionRefusedError] * 16
+
+
 def test_a_second_signal_hurries_all() -> None:
     """Nobody waits for the end of the delay then."""
     with running("--workers", "2", "--drain-delay", "60", group=True) as server:

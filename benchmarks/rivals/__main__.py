@@ -9,14 +9,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from benchmarks.conditions import Conditions
 from benchmarks.light import run
 from benchmarks.options import options
 from benchmarks.processes import Server
-from benchmarks.results import Cell, Conditions, Footprint, Rivals, Run, store
+from benchmarks.results import store
 from benchmarks.rivals.contenders import RIVALS, ROW, Rival
 from benchmarks.rivals.environments import installed
 from benchmarks.rivals.model import Answer, Classifier
 from benchmarks.servers import empty, ours
+from benchmarks.serving_results import Cell, Footprint, Rivals, Run
 from benchmarks.tables import figures
 from benchmarks.wire import Request, ask
 from benchmarks.workloads import ONE_ROW

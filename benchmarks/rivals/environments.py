@@ -4,8 +4,8 @@ import os
 from importlib.metadata import distributions
 from pathlib import Path
 
-from benchmarks.results import Footprint
 from benchmarks.rivals.contenders import RIVALS
+from benchmarks.serving_results import Footprint
 
 
 def installed(name: str) -> Footprint:

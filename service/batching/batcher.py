@@ -155,8 +155,13 @@ class Batcher(Generic[P, R]):
         return max(0.0, self._free_at - job.since)
 
     def _cost(self, rows: int, key: Hashable) -> float:
-        """The predicted seconds of a batch, as long as runs take lately."""
-        return self._slowness.factor * self._measured(rows, key)
+        """The predicted seconds of a batch: as long as runs take lately, behind another one.
+
+        In an idle model it is as at start. A run that is begun tells how long runs take, and a refusal does not: nobody
+        shall be refused for ever since they once took long.
+        """
+        seconds = self._measured(rows, key)
+        return self._slowness.factor * seconds if self._busy else seconds
 
     def _leave(self, job: Job[P, R]) -> None:
         """Free the place of a job that is over."""

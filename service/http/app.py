@@ -7,16 +7,6 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
-from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from service.catalog import Catalog, IndexEntry
-from service.config import Settings, names_of
 from service.errors import (
     DrainingError,
     ForwardpassError,
@@ -27,6 +17,22 @@ from service.errors import (
     SettingsError,
     UnsupportedError,
 )
+
+try:
+    from fastapi import FastAPI, Request, Response
+except ValueError as error:
+    # It imports OpenTelemetry where that is installed, whether anybody uses it or not.
+    raise SettingsError(f"one of OpenTelemetry's variables, OTEL_*, cannot be used: {error}") from None
+
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.catalog import Catalog, IndexEntry
+from service.config import Settings, names_of
 from service.http.access import Access, describe
 from service.http.failures import Failures
 from service.http.openapi import document
@@ -66,7 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if tracing is not None:
             tracing.start()
-        catalog.load(asyncio.get_running_loop())
+        # On a thread of its own: a signal that comes while onnxruntime computes is answered at once.
+        await asyncio.to_thread(catalog.load, asyncio.get_running_loop())
         async with _watching(catalog, settings):
             yield
         await catalog.close()

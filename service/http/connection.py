@@ -17,6 +17,9 @@ from service.predict import LARGE
 LAST_REPLY = (b"connection", b"close")
 """Among the headers of every response: it ends its connection, since the server drains."""
 
+REFUSAL = "forwardpass.refusal"
+"""Where a scope says what was answered in the place of its application, if that was so."""
+
 # What a connection waits for; plain numbers, since an enumeration's members cost several times as much to look up.
 IDLE = 0
 HEAD = 1
@@ -186,6 +189,7 @@ class Connection(HttpToolsProtocol):
         if cycle.response_started:
             self.transport.close()
         else:
+            cycle.scope[REFUSAL] = response
             self._send(response, keep_alive=False, request_id=request_id)
 
 

@@ -48,6 +48,8 @@ class Server(uvicorn.Server):
     """Where it runs, from the moment it listens."""
     _worker: Worker | None = None
     """Which of several this is, if it is."""
+    _all_end = False
+    """Whether the other workers end too."""
     _until = 0.0
     """When the wait for what is in flight is over, on the loop's clock."""
 
@@ -83,6 +85,7 @@ class Server(uvicorn.Server):
 
         def end() -> None:
             loop.remove_reader(worker.end)
+            self._all_end = True
             self._drain_at("supervisor")
 
         loop.add_reader(worker.end, end)
@@ -112,19 +115,26 @@ class Server(uvicorn.Server):
         """Listen no more, finish what is in flight as long as there is time, refuse the rest, and end."""
         loop = asyncio.get_running_loop()
         self._drain()
+        seconds = 0 if self.force_exit else self._settings.drain_seconds
+        self._until = loop.time() + seconds
+        if self._worker is not None and not (self._all_end or self.force_exit):
+            await self._outlast()
+        waiting = [connection for one in sockets or [] for connection in _accepted(one)]
         for server in self.servers:
             server.close()
         for one in sockets or []:
             one.close()
+        # Not one after the other: TLS begins with what its client says.
+        taken = [asyncio.ensure_future(self._take(connection)) for connection in waiting]
         # What has come by now is read before its connection could be closed as an idle one.
         await asyncio.sleep(_TICK)
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        seconds = 0 if self.force_exit else self._settings.drain_seconds
-        self._until = loop.time() + seconds
         logger.info("no longer listening; %d requests in flight may take %d s more", self._in_flight, seconds)
         await self._finish()
         await self._give_up()
+        for task in taken:
+            task.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.lifespan.shutdown(), max(_LAST, self._until - loop.time()))
         logger.info("ended")
@@ -179,6 +189,21 @@ class Server(uvicorn.Server):
             if connection.cycle is not None:
                 connection.cycle.keep_alive = False
 
+    async def _outlast(self) -> None:
+        """Finish what is in flight while listening, as one of several that ends alone.
+
+        What comes to its socket waits for the one in its place, who comes only once this one has ended.
+        """
+        loop = asyncio.get_running_loop()
+        begun = set(self.server_state.connections)
+        await asyncio.sleep(_TICK)
+        for connection in begun & self.server_state.connections:
+            connection.shutdown()
+        while begun & self.server_state.connections and loop.time() < self._until and not self._all_end:  # noqa: ASYNC110  # the connections are uvicorn's, which tells nobody
+            await asyncio.sleep(_TICK)
+        # What has come since is hardly longer in flight than anything else.
+        self._until = max(self._until, loop.time() + min(_LAST, self._settings.drain_seconds))
+
     async def _finish(self) -> None:
         """Wait until every connection has ended, while there is time.
 
@@ -215,16 +240,41 @@ class Server(uvicorn.Server):
             connection.transport.abort()
 
     async def _listen_with_tls(self, listener: socket.socket) -> asyncio.Server:
-        make: Any = self.config.http_protocol_class
-        protocol = partial(make, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
         return await asyncio.get_running_loop().create_server(
-            protocol,
-            sock=listener,
-            ssl=self.config.ssl,
-            ssl_handshake_timeout=self._settings.head_seconds,
-            ssl_shutdown_timeout=self._settings.body_seconds,
-            backlog=self.config.backlog,
+            self._protocol, sock=listener, backlog=self.config.backlog, **self._tls
         )
+
+    async def _take(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted when nothing listens any more."""
+        with suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, **self._tls)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+    @property
+    def _tls(self) -> dict[str, Any]:
+        """How long the parts of a connection that TLS adds may take; nothing without TLS."""
+        if not self.config.is_ssl:
+            return {}
+        return {
+            "ssl": self.config.ssl,
+            "ssl_handshake_timeout": self._settings.head_seconds,
+            "ssl_shutdown_timeout": self._settings.body_seconds,
+        }
+
+
+def _accepted(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be accepted, which would be reset when their listener closes."""
+    accepted = []
+    with suppress(OSError):
+        while True:
+            accepted.append(listener.accept()[0])
+    return accepted
 
 
 def configure(app: FastAPI) -> uvicorn.Config:

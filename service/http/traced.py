@@ -9,6 +9,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import InternalError
+from service.http.connection import REFUSAL
 from service.http.heads import Head
 from service.http.lane import Exchange, Lane
 from service.http.route import PREDICTION_PATHS, TIMELINE, name_of
@@ -38,11 +39,21 @@ class TracedExchange(Exchange):
 
     def __init__(self, lane: "TracedLane", head: Head, request_id: bytes | None, chunks: list[bytes]) -> None:
         super().__init__(lane, head, request_id, chunks)
-        tracing = lane.tracing
+        tracing, target = lane.tracing, head.target
+        route, path = _place(target)
         # Where a part of the body is there, its head was not parsed.
-        self.http_version = "1.1" if chunks else lane.parser.get_http_version()
-        carrier = tracing.carrier_in(lane.came) if chunks else tracing.carrier(lane.headers)
-        self.begun = tracing.begin(carrier, *_place(head.target), lane.scheme or "http")
+        asked = Asked(
+            route=route,
+            path=path,
+            scheme=lane.scheme or "http",
+            http_version="1.1" if chunks else lane.parser.get_http_version(),
+            client=lane.client,
+            protocol=target.protocol,
+            model=target.model,
+            version=target.version,
+            request_id=request_id,
+        )
+        self.begun = tracing.begin(tracing.carrier_in(lane.came) if chunks else tracing.carrier(lane.headers), asked)
 
     def abandon(self) -> None:
         """Let go of the rows, and keep when that was."""
@@ -94,21 +105,8 @@ class TracedLane(Lane):
             self._tell(exchange, response.status, response.body)
 
     def _tell(self, exchange: Exchange, status: int | None, body: bytes | None) -> None:
-        if not isinstance(exchange, TracedExchange) or exchange.begun is None:
-            return
-        target, (route, path) = exchange.head.target, _place(exchange.head.target)
-        asked = Asked(
-            route=route,
-            path=path,
-            scheme=self.scheme or "http",
-            http_version=exchange.http_version,
-            client=self.client,
-            protocol=target.protocol,
-            model=target.model,
-            version=target.version,
-            request_id=exchange.request_id,
-        )
-        self.tracing.tell(exchange.begun, asked, status, _code(status, body), exchange.timeline)
+        if isinstance(exchange, TracedExchange) and exchange.begun is not None:
+            self.tracing.tell(exchange.begun, status, _code(status, body), exchange.timeline)
 
 
 class Traced:
@@ -121,10 +119,8 @@ class Traced:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request on, and tell what was answered."""
         asked = _asked(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
-        begun = None
-        if asked is not None:
-            begun = self._tracing.begin(self._tracing.carrier(scope["headers"]), asked.route, asked.path, asked.scheme)
-        if asked is None or begun is None:
+        begun = None if asked is None else self._tracing.begin(self._tracing.carrier(scope["headers"]), asked)
+        if begun is None:
             await self._app(scope, receive, send)
             return
         status: int | None = None
@@ -145,7 +141,10 @@ class Traced:
             status, body = InternalError.status, None
             raise
         finally:
-            self._tracing.tell(begun, asked, status, _code(status, body), scope.get(TIMELINE))
+            refusal: Response | None = scope.get(REFUSAL)
+            if refusal is not None:
+                status, body = refusal.status, refusal.body
+            self._tracing.tell(begun, status, _code(status, body), scope.get(TIMELINE))
 
 
 def _asked(scope: Scope) -> Asked | None:

@@ -13,7 +13,7 @@ import numpy as np
 from service.codec.tensors import DTYPES, Array
 from service.errors import ComputeError, GraphError, SettingsError
 from service.manifest import Datatype
-from service.model.graph_file import files_beside
+from service.model.graph_file import files_beside, files_of_parts
 
 # Read by onnxruntime when it is imported: its Linux wheels report their use to their maker otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -195,6 +195,12 @@ def _start_session(graph: bytes | Path, where: str, provider: str, threads: int)
     if isinstance(graph, bytes):
         # No checksum vouches for what else lies on disk, least of all in the folder that the server was started in.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    elif inner := files_of_parts(graph):
+        # Of these onnxruntime maps the files, whatever it is given in their place.
+        raise GraphError(
+            f"{where}: weights of a branch, a loop or a function of it lie in {inner[0]!r}: whoever wrote that file "
+            "anew would change the answers, or end the server; save them in the graph itself"
+        )
     try:
         weights = _read_weights(graph, options) if isinstance(graph, Path) else {}
         session = ort.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])

@@ -373,6 +373,55 @@ def tabled(folder: Path, value: float) -> Path:
     return path
 
 
+def parted(folder: Path, part: str) -> Path:
+    """Write the graph `parted.onnx`, which adds one to four numbers: the ones lie in `table.bin`.
+
+    They are a constant of the graph, or of a branch or a function that it has.
+    """
+    point, value, inner = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 4]) for name in "xyi")
+    ones = TensorProto(name="ones", dims=[4], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
+    ones.external_data.add(key="location", value="table.bin")
+    (folder / "table.bin").write_bytes(np.ones(4, np.float32).tobytes())
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    steps = [helper.make_node("Constant", [], ["ones"], value=ones), helper.make_node("Add", ["x", "ones"], ["i"])]
+    functions = []
+    if part == "constant":
+        nodes = [*steps, helper.make_node("Identity", ["i"], ["y"])]
+    elif part == "function":
+        functions = [helper.make_function("own", "Step", ["x"], ["i"], steps, opsets[:1])]
+        nodes = [helper.make_node("Step", ["x"], ["y"], domain="own")]
+    else:
+        branch = helper.make_graph(steps[1:], "branch", [], [inner], [ones])
+        always = numpy_helper.from_array(np.ones((), np.bool_), "always")
+        nodes = [
+            helper.make_node("Constant", [], ["always"], value=always),
+            helper.make_node("If", ["always"], ["y"], then_branch=branch, else_branch=branch),
+        ]
+    graph = helper.make_graph(nodes, "parted", [point], [value])
+    path = folder / "parted.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=opsets, ir_version=9, functions=functions).SerializeToString()
+    )
+    return path
+
+
+def endless(path: Path) -> None:
+    """Write a graph that computes for years."""
+    point, value, before, after = (helper.make_tensor_value_info(one, TensorProto.FLOAT, ["rows", 4]) for one in "xyvw")
+    turn = helper.make_tensor_value_info("turn", TensorProto.INT64, [])
+    go, on = (helper.make_tensor_value_info(one, TensorProto.BOOL, []) for one in ("go", "on"))
+    steps = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["v"], ["w"])]
+    body = helper.make_graph(steps, "body", [turn, go, before], [on, after])
+    turns = [
+        numpy_helper.from_array(np.array(2**62), "turns"),
+        numpy_helper.from_array(np.ones((), np.bool_), "always"),
+    ]
+    loop = helper.make_node("Loop", ["turns", "always", "x"], ["y"], body=body)
+    graph = helper.make_graph([loop], "endless", [point], [value], turns)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+
+
 def damage(folder: Path) -> None:
     """Change one byte of a version's graph."""
     path = folder / "model.onnx"

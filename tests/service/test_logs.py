@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.logs import LONGEST, EyeFormatter, JsonFormatter, beside, printable
+from service.logs import LONGEST, EyeFormatter, JsonFormatter, beside, mark, printable
 
 FORGED = "a\n2026-01-01 00:00:00,000 ERROR all is lost\r\x1b[31m\x00\x85\u2028\udc80\x7f"
 TEXTS = st.text(st.characters())
@@ -104,3 +104,17 @@ def test_what_can_be_printed_stays() -> None:
     """Letters of every language do; the rest is written out."""
     assert printable("línea 線 …") == "línea 線 …"
     assert printable("a\nb\x1b\u2028\udc80") == r"a\nb\x1b\u2028\udc80"
+
+
+def test_a_mark_is_in_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever logs it, before its own fields, which win over it; also of a record that has none."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(EyeFormatter())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    mark(worker=3, of=4)
+    logging.getLogger("some.place").warning("plain")
+    logging.getLogger("another").warning("full", extra=beside({"status": 400, "of": 5}))
+    plain, full = stream.getvalue().splitlines()
+    assert plain.endswith(" WARNING plain worker=3 of=4")
+    assert full.endswith(" WARNING full worker=3 of=5 status=400")

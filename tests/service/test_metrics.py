@@ -85,6 +85,20 @@ def test_only_the_last_versions_that_were_served_are_kept() -> None:
     assert metrics.models[Version("line", "1000")] is served
 
 
+def test_workers_have_room_for_many_versions() -> None:
+    """Each of which ran batches of every size; only those that are shown are read."""
+    metrics = Metrics(workers=2)
+    metrics.numbers.take(0)
+    for version in range(1, 61):
+        stats = metrics.model("line", version)
+        for rows in range(1, 1025):
+            stats.count_batch(rows, 0.5)
+        metrics.retire("line", str(version))
+    total = metrics.total()
+    assert len(total("line", 60).batches) == 1024
+    assert total("line", 1).batches == {}
+
+
 def test_a_reading_shows_what_the_server_has_counted() -> None:
     """By name and version; of one that nobody asked, nothing."""
     metrics = Metrics()

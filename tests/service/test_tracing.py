@@ -32,11 +32,10 @@ def tell(carrier: Carrier, ended: tuple[int | None, str | None] = (200, None)) -
     async def scene() -> None:
         tracing = Tracing("forwardpass", "1.2.3")
         tracing.start()
-        begun = tracing.begin(carrier, "/r", "/p", "http")
+        begun = tracing.begin(carrier, Asked("/r", "/p", "http", "1.1", None, "v1", "line", None, None))
         if begun is not None:
             now, before = perf_counter(), begun._replace(since=begun.since - 1)
-            asked = Asked("/r", "/p", "http", "1.1", None, "v1", "line", None, None)
-            tracing.tell(before, asked, *ended, Timeline(7, 3, (("decode", now - 0.5, now - 0.25),)))
+            tracing.tell(before, *ended, Timeline(7, 3, (("decode", now - 0.5, now - 0.25),)))
         await tracing.close()
 
     asyncio.run(scene())

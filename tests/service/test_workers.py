@@ -27,6 +27,9 @@ class Duty:
         if way == "none comes" or (way == "one does not come" and worker.number == 1):
             tell("tries", worker.number)
             return 3
+        if way == "one is slow" and worker.number == 1:
+            tell("tries", worker.number)
+            signal.pause()
         if way == "one raises" and worker.number == 1:
             tell("tries", worker.number)
             raise ValueError("broken")
@@ -49,7 +52,14 @@ class Duty:
     def end(self):
         tell("ending", 0)
 
-sys.exit(Supervisor(count, Duty(), seconds=seconds).run())
+if way == "bare":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    sys.stderr = None
+try:
+    sys.exit(Supervisor(count, Duty(), seconds=seconds).run())
+finally:
+    if way == "bare":
+        tell("over", 0)
 """
 
 
@@ -134,6 +144,21 @@ def test_who_is_killed_is_replaced_at_once() -> None:
     assert scene.process.returncode == 0
 
 
+def test_the_environment_may_be_bare() -> None:
+    """Where who started it ignores the end of processes and closed the log, workers are replaced and end all the same.
+
+    The process of none goes on as the supervisor's that it was before.
+    """
+    with supervised(2, "bare") as scene:
+        killed = scene.next().process
+        scene.next()
+        os.kill(killed, signal.SIGKILL)
+        assert [one.what for one in scene.read(2)] == ["replaces", "works"]
+        scene.process.terminate()
+        assert scene.rest() == ["ending", "ends", "ends", "over"]
+    assert scene.process.returncode == 0
+
+
 def test_workers_end_when_their_supervisor_is_gone() -> None:
     """However it went."""
     with supervised(3) as scene:
@@ -162,6 +187,15 @@ def test_who_does_not_come_to_work_is_tried_again_after_a_pause(way: str, said: 
         scene.process.terminate()
         scene.rest()
         assert scene.log().count(said) >= 2
+
+
+def test_who_is_yet_to_come_to_work_keeps_nobody_waiting() -> None:
+    """It ends at once with the others."""
+    with supervised(2, "one is slow") as scene:
+        scene.read(2)
+        scene.process.terminate()
+        assert scene.rest() == ["ending", "ends"]
+    assert scene.process.returncode == 0
 
 
 def test_a_second_signal_hurries() -> None:

@@ -653,6 +653,27 @@ def test_the_batch_that_runs_counts_for_a_deadline() -> None:
     play(scene)
 
 
+def test_runs_that_took_long_refuse_nobody_at_an_idle_model() -> None:
+    """Those behind another are refused, and how long runs take now is learnt from one that is begun."""
+
+    async def scene() -> None:
+        model = Model()
+        batcher = model.batcher(inline=False, cost=lambda *_: 1e-9 if model.go.is_set() else 10.0)
+        for _ in range(50):
+            await submit(batcher, 1)
+        model.go.clear()
+        model.begun.clear()
+        first = submit(batcher, 1, within=15.0)
+        await asyncio.to_thread(model.begun.wait)
+        with pytest.raises(DeadlineError, match="at least"):
+            submit(batcher, 1, within=70.0)
+        model.go.set()
+        assert await first == [2]
+        await batcher.close()
+
+    play(scene)
+
+
 def test_an_answer_that_comes_too_late_is_none() -> None:
     """A deadline that passes while the rows are computed is told at once, and the neighbours are answered."""
 

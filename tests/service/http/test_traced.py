@@ -99,6 +99,21 @@ def test_a_client_that_goes_is_told_so(lane: str, samples: Path, monkeypatch: py
     assert "http.response.status_code" not in attributes(span)
 
 
+@pytest.mark.parametrize("lane", ["on", "off"])
+def test_what_the_connection_refuses_is_told_as_it_is_answered(
+    lane: str, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the application, which was waiting for the rest of the body, hears only that its client has gone."""
+    with traced(samples, monkeypatch, lane) as (collector, client):
+        head = f"POST {LINE} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
+            connection.sendall(head + b"no length\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 400"
+    (span,) = collector.roots()
+    told = attributes(span)
+    assert (told["http.response.status_code"], told["forwardpass.error.code"]) == (400, "malformed_http")
+
+
 def test_opentelemetrys_own_switch_holds_too(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Off by either is off."""
     settings = Settings(models=samples, tracing="otlp")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from service.model.graph_file import files_beside, without_shape
-from tests.service.conftest import ODD, SAMPLES, graph_of, sample_of, save, tabled
+from service.model.graph_file import files_beside, files_of_parts, without_shape
+from tests.service.conftest import ODD, SAMPLES, graph_of, parted, sample_of, save, tabled
 
 
 @pytest.mark.parametrize("name", [*SAMPLES, *ODD])
@@ -59,6 +59,15 @@ def test_weights_beside_a_graph_are_found(tmp_path: Path) -> None:
     (tmp_path / "table.bin").unlink()
     assert files_beside(file) == {"table.bin": tmp_path / "table.bin"}
     assert files_beside(save(tmp_path, "line.onnx", "line")) == {}
+
+
+@pytest.mark.parametrize("part", ["constant", "branch", "function"])
+def test_weights_of_a_part_are_found(part: str, tmp_path: Path) -> None:
+    """A constant of the graph is like any weight of it, those of a branch or a function are not."""
+    file = parted(tmp_path, part)
+    assert files_beside(file) == {"table.bin": tmp_path / "table.bin"}
+    assert files_of_parts(file) == ([] if part == "constant" else ["table.bin"])
+    assert files_of_parts(tabled(tmp_path, 1.0)) == files_of_parts(tmp_path / "none.onnx") == []
 
 
 @pytest.mark.parametrize("name", [b"../an.bin", b"/any/file", b"link.bin.", b"nul\0.bin.", b"\xff" * 9])

@@ -20,7 +20,7 @@ from service.codec.tensors import DTYPES
 from service.errors import ComputeError, GraphError, SettingsError
 from service.model.runtime import Arrays, Runtime, Tensor, join, require_provider, split, stack
 from service.model.store import StoredVersion, open_version
-from tests.service.conftest import COMMITTED, ODD, SAMPLES, graph_of, reference, sample_of, tabled
+from tests.service.conftest import COMMITTED, ODD, SAMPLES, graph_of, parted, reference, sample_of, tabled
 
 WHERE = "models/line/1"
 ANSWERING = [*(name for name in SAMPLES if name not in ("deep", "fixed")), *ODD]
@@ -310,6 +310,24 @@ def test_weights_are_those_of_the_start(tmp_path: Path) -> None:
     os.truncate(data, 0)
     indices = np.arange(4096, dtype=np.int64)
     assert np.unique(runtime.run((indices,))[0]).tolist() == [1.0]
+
+
+def test_a_constant_of_the_start_stays_too(tmp_path: Path) -> None:
+    """It is a weight like any other."""
+    path = parted(tmp_path, "constant")
+    runtime = Runtime(path, str(path))
+    os.truncate(tmp_path / "table.bin", 0)
+    assert runtime.run((np.ones((1, 4), np.float32),))[0].tolist() == [[2.0] * 4]
+
+
+@pytest.mark.parametrize("part", ["branch", "function"])
+def test_weights_that_would_not_stay_are_refused(part: str, tmp_path: Path) -> None:
+    """Of these onnxruntime maps the file, and who cut it short would end the server."""
+    path = parted(tmp_path, part)
+    with pytest.raises(
+        GraphError, match=rf"{path}: weights of a branch, a loop or a function of it lie in 'table\.bin'"
+    ):
+        Runtime(path, str(path))
 
 
 def test_bytes_find_no_weights_anywhere(divided: Path, monkeypatch: pytest.MonkeyPatch) -> None:
