@@ -25,6 +25,9 @@ from service.workers import Supervisor
 logger = logging.getLogger("service")
 
 SUCCESS, FAILURE, USAGE, SIGNALLED = 0, 1, 2, 128
+_SWITCH_SECONDS = 0.0002
+"""How long a model's thread that has computed may wait for the event loop to let it go on: by Python's default 5 ms, as
+long as many a batch takes, whenever the loop has much to read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,6 +120,7 @@ def _serve(options: argparse.Namespace) -> int:
     _require("onnxruntime", "cpu")
     # It is numpy's, which computes nothing here that would need its threads; none may run where workers are forked.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.setswitchinterval(_SWITCH_SECONDS)
     from service.http.app import create_app
     from service.http.crew import Crew
     from service.http.listeners import Listeners
