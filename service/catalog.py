@@ -79,7 +79,7 @@ class Catalog:
         self.draining = False
         """Whether the server is about to stop: it is not ready from then on, though every model still answers."""
         metrics.ready = lambda: self.ready
-        metrics.selected = lambda: [(Version(*entry[:2]), entry.state == "READY") for entry in self.index()]
+        metrics.selected = self._kinds
 
     @property
     def ready(self) -> bool:
@@ -184,6 +184,15 @@ class Catalog:
     def entries(self, name: str) -> list[IndexEntry]:
         """The versions of a model with their states; raises `UnknownModelError`."""
         return [self._entry(name, version) for version in self.versions(name)]
+
+    def _kinds(self) -> list[tuple[Version, str | None]]:
+        """Every selected version with the kind of its model; None where it does not answer."""
+        keys = [(entry.name, entry.version) for entry in self.index()]
+        models = [self._served.get(key) for key in keys]
+        return [
+            (Version(*key), None if model is None else model.manifest.kind)
+            for key, model in zip(keys, models, strict=True)
+        ]
 
     async def close(self) -> None:
         """Answer what waits, refuse what comes."""

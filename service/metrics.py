@@ -233,8 +233,8 @@ class Metrics:
         """Those of them that are no longer served, the last one last."""
         self.ready: Callable[[], bool] = lambda: False
         """Whether every selected model answers."""
-        self.selected: Callable[[], Iterable[tuple[Version, bool]]] = tuple
-        """The versions that are selected, each with whether it answers."""
+        self.selected: Callable[[], Iterable[tuple[Version, str | None]]] = tuple
+        """The versions that are selected, each with the kind of its model; None where it does not answer."""
         self.restarts = Counts(self.numbers, Owner(RESTARTS))
         """Workers that ended though nobody had asked them to, and were replaced."""
         self.restarts.add(by=0)

@@ -44,6 +44,9 @@ class Page:
         self._model_ready = Family(
             "forwardpass_model_ready", "gauge", "1 where a version that is selected answers, else 0.", version
         )
+        self._info = Family(
+            "forwardpass_model_info", "gauge", "Always 1: what kind of model a version is.", (*version, "kind")
+        )
         self._families = (
             Family(RESTARTS, "counter", "Worker processes that ended unasked and were replaced."),
             Family(
@@ -108,9 +111,14 @@ class Page:
         )
         yield self._ready.head
         yield self._ready.sample([metrics.ready()])
+        selected = list(metrics.selected())
         yield self._model_ready.head
-        for key, answers in metrics.selected():
-            yield self._model_ready.sample([answers], *key)
+        for key, kind in selected:
+            yield self._model_ready.sample([kind is not None], *key)
+        yield self._info.head
+        for key, kind in selected:
+            if kind is not None:
+                yield self._info.sample([1], *key, kind)
         owners = defaultdict(list)
         for owner in total.owners():
             if not owner.labels or Version(*owner.labels) in shown:

@@ -561,7 +561,7 @@ def test_what_lies_there_unchanged_is_not_loaded_again(tmp_path: Path) -> None:
         await catalog.rescan()
         assert catalog.find("line") is model
         assert metrics.loads.by_labels == {("line", "1", "ok"): 1, ("vote", "1", "failed"): 1}
-        assert dict(metrics.selected()) == {("line", "1"): True, ("vote", "1"): False}
+        assert dict(metrics.selected()) == {("line", "1"): "regression", ("vote", "1"): None}
         ready = [catalog.ready]
         (tmp_path / "vote" / "1" / "model.onnx").write_bytes(graph_of(SAMPLES["vote"]))
         await catalog.rescan()

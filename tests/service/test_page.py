@@ -24,6 +24,7 @@ from service.page import CONTENT_TYPE, Page
 NAMES = {
     "forwardpass_ready": "gauge",
     "forwardpass_model_ready": "gauge",
+    "forwardpass_model_info": "gauge",
     "forwardpass_requests": "counter",
     "forwardpass_invalid_requests": "counter",
     "forwardpass_out_of_range_values": "counter",
@@ -149,9 +150,10 @@ def test_gauges_show_the_moment_of_the_scrape() -> None:
 
 
 def test_it_is_shown_which_versions_answer() -> None:
-    """One that is selected and does not is shown as well."""
+    """And of which kind they are; one that is selected and does not answer is shown as well."""
     metrics = Metrics()
-    metrics.selected = lambda: [(Version("line", "1"), True), (Version("vote", "2"), False)]
+    metrics.selected = lambda: [(Version("line", "1"), "regression"), (Version("vote", "2"), None)]
+    assert samples(metrics, "forwardpass_model_info") == {("regression", "line", "1"): 1}
     assert samples(metrics, "forwardpass_model_ready") == {("line", "1"): 1, ("vote", "2"): 0}
 
 
