@@ -15,6 +15,7 @@ import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
 from service.batching.batcher import INLINE_SECONDS, Batcher
+from service.batching.slowness import MOST
 from service.errors import ComputeError, DeadlineError, DrainingError, ForwardpassError, QueueFullError
 from service.metrics import ModelStats, Version
 from service.model.loading import load
@@ -32,6 +33,9 @@ ROW_BYTES = 60
 """Bytes that may wait for each row that may: fewer than some rows have."""
 CHEAP_ROWS = 8
 """A batch of fewer rows is predicted to be cheap enough for the event loop."""
+_MOST_EARLY = MOST * INLINE_SECONDS
+"""Seconds before its deadline in which a request may be told that it would be late: what its batch may be predicted to
+take."""
 MIXES = ([0.6, 0.3, 0.08, 0.02], [0.6, 0.3, 0.08, 0.02], [0.6, 0.2, 0.0, 0.2])
 """In a round, how many requests have one row, up to 8, 64 and `LARGEST`: mostly one in fifty is anything up to that,
 sometimes one in five."""
@@ -344,7 +348,9 @@ def _check(subject: Subject, sent: Sent, future: asyncio.Future[Arrays], *, inli
         return "cancelled"
     error = future.exception()
     if isinstance(error, DeadlineError):
-        _require(sent.deadline is not None and time.perf_counter() >= sent.deadline, "late before its deadline")
+        # It may be told as soon as a batch with it would end too late: by the predicted cost, at its most.
+        early = _MOST_EARLY + time.perf_counter()
+        _require(sent.deadline is not None and early >= sent.deadline, "late before its deadline")
         return "late"
     if isinstance(error, ComputeError):
         # With one culprit in a batch nobody else fails; of several, not all need be told from their neighbours.

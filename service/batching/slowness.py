@@ -1,6 +1,6 @@
 """How much longer runs take than when they were measured at start: others share the machine."""
 
-_MOST = 4.0
+MOST = 4.0
 """Beyond this it is no measure of what the next run takes; and nobody shall be refused for ever."""
 _UP, _DOWN = 0.09, 0.01
 """Steps that are in balance where one run of ten takes longer than predicted. Steps, and no mean: a single run that was
@@ -16,4 +16,4 @@ class Slowness:
     def note(self, took: float, measured: float) -> None:
         """Learn from a run of which the measurements at start said `measured` seconds."""
         step = _UP if took > self.factor * measured else -_DOWN
-        self.factor = min(_MOST, max(1.0, self.factor + step))
+        self.factor = min(MOST, max(1.0, self.factor + step))

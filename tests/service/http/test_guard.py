@@ -240,7 +240,7 @@ def test_each_of_several_bodies_in_a_row_has_its_own_time(samples: Path) -> None
         for seconds in (9, 18):
             protocol.look(start + seconds)
         assert client.received.count(b"HTTP/1.1 200") == client.received.count(b"HTTP/1.1") == 1
-        protocol.look(start + 19)
+        protocol.look(start + 20)
         await client.answered(2)
         assert b"HTTP/1.1 408" in client.received
         protocol.connection_lost(None)
