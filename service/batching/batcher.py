@@ -31,7 +31,7 @@ _Batch = Batch[Job[P, R]]
 
 
 class Batcher(Generic[P, R]):
-    """One model's queue, and the place where its batches run, one at a time; made and used on `loop`.
+    """One model's queue, and the place where its batches run, one at a time; used on `loop`.
 
     `run` computes a batch. `join` makes one result of those of a request that left in several batches. What leaves
     when, and how much may wait, is the `Scheduler`'s.

@@ -5,6 +5,7 @@ any more, and `take` when the model is free, and says what time it is. It is wor
 that may still be computed, `take` gives a batch.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -140,8 +141,7 @@ class Scheduler(Generic[W]):
         while self._lines:
             key = next(iter(self._lines))
             line = self._lines.pop(key)
-            rows = self.max_batch if line.divided else min(line.rows, self.max_batch)
-            batch = self._fill(line, now + cost(rows, key))
+            batch = self._fill(line, key, now, cost)
             if line.whole or line.divided:
                 # Behind the others: no key waits for more than one batch of each other key.
                 self._lines[key] = line
@@ -158,8 +158,11 @@ class Scheduler(Generic[W]):
         line = self._lines.get(work.key)
         return 0 if line is None or work.rows > self.max_batch else line.rows
 
-    def _fill(self, line: _Line[W], end: float) -> Batch[W]:
+    def _fill(self, line: _Line[W], key: Hashable, now: float, cost: Cost) -> Batch[W]:
         """Take the first rows of a line, and all before them whose deadline is not later than the batch's end."""
+        predicted = self.max_batch if line.divided else min(line.rows, self.max_batch)
+        end = now + cost(predicted, key)
+        late_before = len(self.late)
         slices: list[Slice[W]] = []
         if not line.divided:
             room = self._take_whole(line, slices, self.max_batch, end)
@@ -169,6 +172,8 @@ class Scheduler(Generic[W]):
         else:
             room = self._take_whole(line, slices, self.max_batch, end)
             room = self._take_divided(line, slices, room, end)
+        if len(self.late) > late_before and room > self.max_batch - predicted:
+            room = self._take_back(late_before, slices, room, lambda rows: now + cost(rows, key))
         if slices:
             first = slices[0][0]
             line.divided_first = first.rows <= self.max_batch
@@ -207,6 +212,26 @@ class Scheduler(Generic[W]):
         self.bytes -= size
         return room
 
+    def _take_back(self, late_before: int, slices: list[Slice[W]], room: int, end: Callable[[int], float]) -> int:
+        """Fill so many rows with requests that are in time after all, now that others are too late; what room is left.
+
+        Else one that is large and late would make those late that were to leave with it. Those come first that have
+        the most time, so that none of them is made late by the next.
+        """
+        late = self.late[late_before:]
+        in_time: set[W] = set()
+        for work in sorted(late, key=_deadline, reverse=True):
+            taken = self.max_batch - room
+            if _deadline(work) <= end(taken + 1):
+                break
+            if work.rows <= room and _deadline(work) > end(taken + work.rows):
+                slices.append((work, 0, work.rows))
+                work.taken = work.rows
+                room -= work.rows
+                in_time.add(work)
+        self.late[late_before:] = [work for work in late if work not in in_time]
+        return room
+
     def _take_divided(self, line: _Line[W], slices: list[Slice[W]], room: int, end: float) -> int:
         """Fill so many rows of a batch with divided requests, in the order of their turns; what room is left.
 
@@ -231,3 +256,7 @@ class Scheduler(Generic[W]):
                 del line.divided[work]
                 self.bytes -= work.size
         return room
+
+
+def _deadline(work: Work) -> float:
+    return math.inf if work.deadline is None else work.deadline

@@ -14,6 +14,7 @@ from service.codec.tensors import DTYPES, Array
 from service.errors import ComputeError, GraphError, SettingsError
 from service.manifest import Datatype
 from service.model.graph_file import files_beside, files_of_parts
+from service.model.sealed import Sealed
 
 # Read by onnxruntime when it is imported: its Linux wheels report their use to their maker otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -26,6 +27,9 @@ Part = tuple[Arrays, int, int]
 """Arrays, the first of their rows that is meant, and the one after the last."""
 
 logger = logging.getLogger(__name__)
+
+VERSION: str = ort.__version__
+"""Of onnxruntime."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -67,7 +71,7 @@ class Runtime:
     installation of onnxruntime lacks.
     """
 
-    def __init__(self, graph: bytes | Path, where: str, *, provider: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, graph: Sealed | bytes | Path, where: str, *, provider: str = "cpu", threads: int = 1) -> None:
         self._session = _open_session(graph, where, provider, threads)
         self.where = where
         self.inputs = tuple(_tensor(node, where) for node in self._session.get_inputs())
@@ -172,7 +176,7 @@ def require_provider(provider: str) -> None:
         )
 
 
-def _open_session(graph: bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
+def _open_session(graph: Sealed | bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
     """A session of the provider; of `cuda,cpu` the first that can be, which the log says where it is the second."""
     first, _, second = provider.partition(",")
     if not second:
@@ -184,7 +188,7 @@ def _open_session(graph: bytes | Path, where: str, provider: str, threads: int) 
         return _start_session(graph, where, second, threads)
 
 
-def _start_session(graph: bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
+def _start_session(graph: Sealed | bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
     require_provider(provider)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -192,7 +196,8 @@ def _start_session(graph: bytes | Path, where: str, provider: str, threads: int)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Errors come back as exceptions, told once by whoever asked; warnings are for the graph's maker.
     options.log_severity_level = 4
-    if isinstance(graph, bytes):
+    given = graph.path if isinstance(graph, Sealed) else graph
+    if not isinstance(graph, Path):
         # No checksum vouches for what else lies on disk, least of all in the folder that the server was started in.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     elif inner := files_of_parts(graph):
@@ -203,11 +208,16 @@ def _start_session(graph: bytes | Path, where: str, provider: str, threads: int)
         )
     try:
         weights = _read_weights(graph, options) if isinstance(graph, Path) else {}
-        session = ort.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])
+        session = ort.InferenceSession(given, options, providers=[_PROVIDERS[provider]])
         # Not before: onnxruntime copies them while it makes the session, and holds none of them itself.
         del weights
     except Exception as error:
-        raise GraphError(f"{where}: onnxruntime cannot load the graph: {_first_line(error)}") from error
+        cause = _first_line(error)
+        if isinstance(graph, Sealed):
+            cause = cause.replace(graph.path, where)
+        raise GraphError(f"{where}: onnxruntime cannot load the graph: {cause}") from error
+    # Else a run that fails on a GPU would have it opened once more, when another file may lie where this one did.
+    session.disable_fallback()
     # A provider that is installed but does not start here is left out by onnxruntime, which goes on without it.
     if _PROVIDERS[provider] not in session.get_providers():
         raise GraphError(f"{where}: provider is {provider!r}, but onnxruntime cannot start it on this machine")

@@ -6,17 +6,21 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from service.errors import ChecksumError, ManifestError, ModelError
-from service.manifest import GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, Golden, ModelManifest, is_model_name
+from service.manifest import GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, FileEntry, Golden, ModelManifest, is_model_name
+from service.model.sealed import Sealed, sealed
 
 logger = logging.getLogger(__name__)
 
 _MOST_OF_MANIFEST = 64 * 1024 * 1024
 """Bytes of a manifest; the longest vocabulary needs far fewer."""
+_PART = 4 * 1024 * 1024
+"""Bytes that are read at a time: so few that the memory for them is given back in no time."""
 
 Say = Callable[[str], object]
 """Takes a sentence on something that is left out."""
@@ -28,7 +32,7 @@ class StoredVersion:
 
     folder: Path
     manifest: ModelManifest
-    graph: bytes
+    graph: Sealed | bytes
     """The ONNX file: the very bytes that were checked, so that no later change of the file matters."""
     golden: Golden
 
@@ -145,28 +149,36 @@ def open_version(folder: Path) -> StoredVersion:
     for name in (ONNX_FILE, GOLDEN_FILE):
         if name not in manifest.files:
             raise ManifestError(f"{folder / MANIFEST_FILE}: files: {name} is missing")
-    contents: dict[str, bytes] = {}
-    for name, entry in manifest.files.items():
-        content = _read(folder, name, entry.bytes)
-        digest = hashlib.sha256(content).hexdigest()
-        if (len(content), digest) != (entry.bytes, entry.sha256):
-            actual = f"{len(content)} bytes with SHA-256 {digest[:12]}…"
-            expected = f"{entry.bytes} bytes with {entry.sha256[:12]}…"
-            raise ChecksumError(
-                f"{folder / name}: it has {actual}, but the manifest says {expected}: publish the version again"
-            )
-        if name in (ONNX_FILE, GOLDEN_FILE):
-            contents[name] = content
-    golden = Golden.parse(contents[GOLDEN_FILE], str(folder / GOLDEN_FILE))
-    return StoredVersion(folder, manifest, contents[ONNX_FILE], golden)
+    files = {name: _checked(folder, name, entry) for name, entry in manifest.files.items()}
+    # The largest comes last, so that the memory that it takes is held no longer than it must.
+    graph, golden = files.pop(ONNX_FILE), files.pop(GOLDEN_FILE)
+    for _ in chain.from_iterable(files.values()):
+        pass  # Of the others nothing is needed but that they are what was published.
+    rows = Golden.parse(b"".join(golden), str(folder / GOLDEN_FILE))
+    return StoredVersion(folder, manifest, sealed(graph), rows)
 
 
 def read_manifest(folder: Path) -> bytes:
     """The manifest of the version in a folder, unread; raises `ManifestError` where nobody could read it."""
-    return _read(folder, MANIFEST_FILE, _MOST_OF_MANIFEST)
+    return b"".join(_parts(folder, MANIFEST_FILE, _MOST_OF_MANIFEST))
 
 
-def _read(folder: Path, name: str, most: int) -> bytes:
+def _checked(folder: Path, name: str, entry: FileEntry) -> Iterator[bytes]:
+    """A file's bytes, in parts; raises `ChecksumError` in place of the end where they are not those described."""
+    size, digest = 0, hashlib.sha256()
+    for part in _parts(folder, name, entry.bytes):
+        size += len(part)
+        digest.update(part)
+        yield part
+    if (size, digest.hexdigest()) != (entry.bytes, entry.sha256):
+        actual = f"{size} bytes with SHA-256 {digest.hexdigest()[:12]}…"
+        expected = f"{entry.bytes} bytes with {entry.sha256[:12]}…"
+        raise ChecksumError(
+            f"{folder / name}: it has {actual}, but the manifest says {expected}: publish the version again"
+        )
+
+
+def _parts(folder: Path, name: str, most: int) -> Iterator[bytes]:
     path = folder / name
     fault = ManifestError if name == MANIFEST_FILE else ChecksumError
     # `Path.resolve` raises where links lead in a circle; this leaves them to be found when the file is read.
@@ -179,7 +191,10 @@ def _read(folder: Path, name: str, most: int) -> bytes:
             raise fault(f"{path}: it is no file")
         if entry.st_size > most:
             raise fault(f"{path}: it has {entry.st_size} bytes, more than the {most} that are expected")
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            # No more than it has: all that is asked for is taken from memory before it is read.
+            while part := file.read(min(_PART, entry.st_size + 1)):
+                yield part
     except FileNotFoundError:
         raise fault(f"{path}: there is no such file") from None
     except OSError as error:

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -381,6 +381,57 @@ def test_late_rows_do_not_leave() -> None:
     scheduler = filled(4, Job(1, number=0, deadline=1.0), Job(1, number=1, deadline=1.5), Job(1, number=2))
     assert take(scheduler, now=1.0) == [(1, 0, 1), (2, 0, 1)]
     assert scheduler.rows == 0
+
+
+def a_second_a_row(rows: int, key: Hashable) -> float:
+    """A batch that takes so many seconds as it has rows."""
+    del key
+    return float(rows)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_large_request_that_is_late_makes_no_other_late(order: int) -> None:
+    """What will not be computed takes no time, whichever came first."""
+    late, small, smaller = Job(6, number=0, deadline=5.0), Job(2, number=1, deadline=6.0), Job(1, deadline=4.0)
+    scheduler = filled(8, *[late, small, smaller][::order])
+    batch = scheduler.take(0.0, a_second_a_row)
+    assert batch is not None
+    assert [job for job, _, _ in batch.slices] == [small, smaller]
+    assert (batch.rows, scheduler.rows, scheduler.late) == (3, 0, [late])
+
+
+def test_who_has_less_time_makes_no_other_late() -> None:
+    """Of those that are not in time together, the ones with the most time leave; the rest of the queue waits."""
+    jobs = [Job(3, number=number, deadline=4.5 + number / 4) for number in range(3)]
+    scheduler = filled(8, Job(12, number=9, deadline=1.0), *jobs, Job(5, number=8))
+    batch = scheduler.take(0.0, a_second_a_row)
+    assert batch is not None
+    assert [job.number for job, _, _ in batch.slices] == [8]
+    assert [job.number for job in scheduler.late] == [0, 1, 2, 9]
+    jobs = [Job(3, number=number, deadline=4.5 + number / 4) for number in range(3)]
+    scheduler = filled(8, Job(12, number=9, deadline=1.0), *jobs)
+    batch = scheduler.take(0.0, a_second_a_row)
+    assert batch is not None
+    assert [job.number for job, _, _ in batch.slices] == [2]
+    assert [job.number for job in scheduler.late] == [0, 1, 9]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.none() | st.integers(1, 14)), min_size=1, max_size=12), st.integers(1, 10)
+)
+@settings(max_examples=300, deadline=None)
+def test_none_is_late_that_a_batch_had_time_for(requests: list[tuple[int, int | None]], max_batch: int) -> None:
+    """All of a batch are in time for its end, and each that was late before it would be with it, or has no room."""
+    scheduler = filled(max_batch, *[Job(rows, deadline=deadline) for rows, deadline in requests])
+    waiting = scheduler.rows
+    batch = scheduler.take(0.0, a_second_a_row)
+    rows = 0 if batch is None else batch.rows
+    for job, _, _ in [] if batch is None else batch.slices:
+        assert job.deadline is None or job.deadline > rows
+    for job in scheduler.late:
+        assert job.deadline is not None
+        assert rows + job.rows > max_batch or job.deadline <= rows + job.rows
+    assert waiting == scheduler.rows + rows + sum(job.rows for job in scheduler.late)
 
 
 def test_a_queue_of_late_rows_only_gives_no_batch() -> None:

@@ -1,6 +1,7 @@
 """Behaviour of service.model.loading."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,18 @@ from onnx import TensorProto, helper
 from service.errors import ChecksumError, GoldenError, GraphError, ModelError, SettingsError
 from service.manifest import Golden
 from service.model.loading import load
-from tests.service.conftest import SAMPLES, damage, golden_of, graph_of, manifest_of, publish, save, write_version
+from tests.service.conftest import (
+    SAMPLES,
+    damage,
+    golden_of,
+    graph_of,
+    manifest_of,
+    publish,
+    save,
+    tabled,
+    write_version,
+)
+from tests.service.model.conftest import copies_held
 
 
 def test_a_published_version_comes_with_its_golden_rows(tmp_path: Path) -> None:
@@ -20,6 +32,25 @@ def test_a_published_version_comes_with_its_golden_rows(tmp_path: Path) -> None:
     assert loaded.golden == golden_of("line")
     assert loaded.rows is not None
     assert loaded.runtime.run((np.array([[1, 2]], np.float32),))[0].tolist() == [[-2.0]]
+
+
+def test_a_version_that_is_loaded_needs_no_file(tmp_path: Path) -> None:
+    """No copy of it is held, and what becomes of its folder does not change an answer."""
+    before = copies_held()
+    folder = publish(tmp_path, "line")
+    loaded = load(folder, "line")
+    assert copies_held() == before
+    shutil.rmtree(folder)
+    assert loaded.runtime.run((np.array([[1, 2]], np.float32),))[0].tolist() == [[-2.0]]
+
+
+def test_a_version_brings_in_no_weights_from_its_folder(tmp_path: Path) -> None:
+    """Its manifest vouches for the graph, not for what else lies there."""
+    files = {"model.onnx": tabled(tmp_path, 1.0).read_bytes(), "golden.json": golden_of("line").render()}
+    folder = write_version(tmp_path, manifest_of("line", SAMPLES["line"]), files)
+    (tmp_path / "table.bin").rename(folder / "table.bin")
+    with pytest.raises(GraphError, match=r"model\.onnx: onnxruntime cannot load the graph: .*table\.bin"):
+        load(folder, "line")
 
 
 def test_an_onnx_file_comes_with_what_it_says_of_itself(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from onnx.reference import ReferenceEvaluator
 from service.codec.tensors import DTYPES
 from service.errors import ComputeError, GraphError, SettingsError
 from service.model.runtime import Arrays, Runtime, Tensor, join, require_provider, split, stack
+from service.model.sealed import Sealed, sealed
 from service.model.store import StoredVersion, open_version
 from tests.service.conftest import COMMITTED, ODD, SAMPLES, graph_of, parted, reference, sample_of, tabled
+from tests.service.model.conftest import copies_held
 
 WHERE = "models/line/1"
 ANSWERING = [*(name for name in SAMPLES if name not in ("deep", "fixed")), *ODD]
@@ -82,7 +85,7 @@ def test_committed_models_answer_as_the_reference(name: str) -> None:
     (spec,), (output,) = stored.manifest.inputs, stored.manifest.outputs
     rows = np.random.default_rng(1).normal(size=(50, *spec.row_shape)).astype(np.float32)
     (answer,) = runtime_of(stored).run((rows,))
-    (expected,) = ReferenceEvaluator(onnx.load_from_string(stored.graph)).run([output.name], {spec.name: rows})
+    (expected,) = ReferenceEvaluator(onnx.load(stored.folder / "model.onnx")).run([output.name], {spec.name: rows})
     np.testing.assert_allclose(answer, np.asarray(expected), rtol=1e-5, atol=1e-6)
 
 
@@ -330,11 +333,35 @@ def test_weights_that_would_not_stay_are_refused(part: str, tmp_path: Path) -> N
         Runtime(path, str(path))
 
 
-def test_bytes_find_no_weights_anywhere(divided: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("make", [bytes, lambda content: sealed([content])])
+def test_bytes_find_no_weights_anywhere(
+    make: Callable[[bytes], Sealed | bytes], divided: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A graph whose checksum was right does not bring in what nothing vouches for."""
     monkeypatch.chdir(divided.parent)
     with pytest.raises(GraphError, match=r"onnxruntime cannot load the graph: .*divided\.onnx\.data"):
-        Runtime(divided.read_bytes(), str(divided))
+        Runtime(make(divided.read_bytes()), str(divided))
+
+
+@pytest.mark.parametrize("part", ["constant", "branch", "function"])
+def test_a_sealed_graph_finds_no_weights_among_the_open_files(part: str, tmp_path: Path) -> None:
+    """Beside its path lie those of the process's other files, which have numbers for names."""
+    content = parted(tmp_path, part).read_bytes()
+    with (tmp_path / "table.bin").open("rb") as weights:
+        # As long as the name that it takes the place of.
+        name = f".{weights.fileno():/>8}".encode()
+        with pytest.raises(GraphError, match=f"^{WHERE}: onnxruntime cannot load the graph: "):
+            Runtime(sealed([content.replace(b"table.bin", name)]), WHERE)
+
+
+def test_a_sealed_graph_may_go_once_it_is_loaded() -> None:
+    """Nothing of it is needed to compute, and an error shows no path that nobody knows."""
+    before = copies_held()
+    runtime = Runtime(sealed([graph_of(SAMPLES["line"])]), WHERE)
+    assert copies_held() == before
+    assert runtime.run((np.array([[1, 2]], np.float32),))[0].tolist() == [[-2.0]]
+    with pytest.raises(GraphError, match=f"^{WHERE}: .*Load model from {WHERE} failed"):
+        Runtime(sealed([b"garbage"]), WHERE)
 
 
 def test_weights_that_are_missing_are_named(divided: Path) -> None:

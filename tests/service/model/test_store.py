@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from service.errors import ChecksumError, ManifestError, ModelError
-from service.model.store import find_models, model_name, open_version, printable
+from service.model.sealed import Sealed
+from service.model.store import StoredVersion, find_models, model_name, open_version, printable
 from tests.service.conftest import SAMPLES, golden_of, graph_of, manifest_of, publish, write_version
+from tests.service.model.conftest import copies_held
 
 MANIFEST, GRAPH, GOLDEN = "manifest.json", "model.onnx", "golden.json"
 
@@ -60,6 +63,12 @@ def move_out(path: Path) -> None:
     path.symlink_to(path.rename(path.parent.parent / "elsewhere"))
 
 
+def content_of(stored: StoredVersion) -> bytes:
+    """The bytes of a version's graph."""
+    assert isinstance(stored.graph, Sealed)
+    return Path(stored.graph.path).read_bytes()
+
+
 def refused(folder: Path) -> ModelError:
     """The error of opening a version."""
     with pytest.raises(ModelError) as caught:
@@ -72,7 +81,7 @@ def test_a_sound_version_is_opened(tmp_path: Path) -> None:
     folder = publish(tmp_path, "line")
     stored = open_version(folder)
     assert (stored.folder, stored.manifest.name, stored.manifest.version) == (folder, "line", 1)
-    assert stored.graph == graph_of(SAMPLES["line"])
+    assert content_of(stored) == graph_of(SAMPLES["line"])
     assert stored.golden == golden_of("line")
 
 
@@ -98,7 +107,37 @@ def test_a_version_is_opened_through_links(tmp_path: Path) -> None:
     (tmp_path / "models").symlink_to(tmp_path / "store")
     (folder / GRAPH).rename(folder / "data.bin")
     (folder / GRAPH).symlink_to("data.bin")
-    assert open_version(tmp_path / "models" / "line" / "1").graph == (folder / "data.bin").read_bytes()
+    assert content_of(open_version(tmp_path / "models" / "line" / "1")) == (folder / "data.bin").read_bytes()
+
+
+def test_a_file_of_many_parts_is_opened_whole(tmp_path: Path) -> None:
+    """However it is read, all of it is checked and all of it is there."""
+    content = np.random.default_rng(0).bytes(9 * 1024 * 1024 + 1)
+    files = {GRAPH: content, GOLDEN: golden_of("line").render()}
+    folder = write_version(tmp_path, manifest_of("line", SAMPLES["line"]), files)
+    assert content_of(open_version(folder)) == content
+    swap_byte(folder / GRAPH)
+    assert "but the manifest says" in refused(folder).message
+
+
+def test_a_graph_stays_what_was_checked(tmp_path: Path) -> None:
+    """Whatever becomes of the file after that."""
+    folder = publish(tmp_path, "line")
+    stored = open_version(folder)
+    (folder / GRAPH).write_bytes(b"garbage")
+    assert content_of(stored) == graph_of(SAMPLES["line"])
+    (folder / GRAPH).unlink()
+    assert content_of(stored) == graph_of(SAMPLES["line"])
+
+
+def test_of_a_refused_version_nothing_is_held(tmp_path: Path) -> None:
+    """Neither in memory nor as an open file."""
+    folder = publish(tmp_path, "line")
+    swap_byte(folder / GRAPH)
+    before = copies_held()
+    with pytest.raises(ChecksumError):
+        open_version(folder)
+    assert copies_held() == before
 
 
 @pytest.mark.parametrize("file", [GRAPH, GOLDEN])
