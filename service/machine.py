@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from service.config import Settings
 from service.cpu import Cpus, usable_cpus
-from service.http.server import lane_works
+from service.http.configuration import lane_works
 from service.model.runtime import provider_names
 from service.open_files import allowed, missing
 

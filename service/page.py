@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Literal
@@ -33,64 +33,60 @@ from service.numbers import Owner
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_VERSION = Version._fields
+_COUNTED: tuple[tuple[str, Literal["counter", "gauge"], str, tuple[str, ...]], ...] = (
+    (RESTARTS, "counter", "Worker processes that ended unasked and were replaced.", ()),
+    (
+        UNROUTED,
+        "counter",
+        "Prediction requests that reached no model, by error code: there is none, or what was sent is unreadable.",
+        ("code",),
+    ),
+    (
+        LOADS,
+        "counter",
+        "Attempts to load a version, at start and while running, by outcome: ok or failed.",
+        (*_VERSION, "outcome"),
+    ),
+    (
+        REQUESTS,
+        "counter",
+        "Prediction requests that reached a model and ended, by outcome.",
+        (*_VERSION, "protocol", "outcome"),
+    ),
+    (INVALID, "counter", "Prediction requests refused for what they contain, by error code.", (*_VERSION, "code")),
+    (OUTSIDE, "counter", "Feature values outside the range that training saw.", (*_VERSION, "feature")),
+    (IN_FLIGHT, "gauge", "Prediction requests not yet answered.", _VERSION),
+    (QUEUE_ROWS, "gauge", "Rows that wait.", _VERSION),
+)
+"""What is one number, in the order of the page: name, type, meaning, labels."""
+_OBSERVED: tuple[tuple[str, str, Sequence[float], tuple[str, ...]], ...] = (
+    (DURATION, "Time from the whole body read to the reply encoded, of successful requests.", SECONDS, _VERSION),
+    (
+        PHASES,
+        "Time by phase: decode, queue and encode of a request, compute of a batch.",
+        PHASE_SECONDS,
+        (*_VERSION, "phase"),
+    ),
+    (BATCH_ROWS, "Rows of a batch.", ROWS, _VERSION),
+)
+"""The histograms behind them: name, meaning, bounds, labels."""
+
 
 class Page:
     """What Prometheus is shown, in this order."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        version, phase = Version._fields, (*Version._fields, "phase")
         self._ready = Family("forwardpass_ready", "gauge", "1 once every selected model answers, else 0.")
         self._model_ready = Family(
-            "forwardpass_model_ready", "gauge", "1 where a version that is selected answers, else 0.", version
+            "forwardpass_model_ready", "gauge", "1 where a version that is selected answers, else 0.", _VERSION
         )
         self._info = Family(
-            "forwardpass_model_info", "gauge", "Always 1: what kind of model a version is.", (*version, "kind")
+            "forwardpass_model_info", "gauge", "Always 1: what kind of model a version is.", (*_VERSION, "kind")
         )
-        self._families = (
-            Family(RESTARTS, "counter", "Worker processes that ended unasked and were replaced."),
-            Family(
-                UNROUTED,
-                "counter",
-                "Prediction requests that reached no model, by error code: there is none, or what was sent is "
-                "unreadable.",
-                ("code",),
-            ),
-            Family(
-                LOADS,
-                "counter",
-                "Attempts to load a version, at start and while running, by outcome: ok or failed.",
-                (*version, "outcome"),
-            ),
-            Family(
-                REQUESTS,
-                "counter",
-                "Prediction requests that reached a model and ended, by outcome.",
-                (*version, "protocol", "outcome"),
-            ),
-            Family(
-                INVALID,
-                "counter",
-                "Prediction requests refused for what they contain, by error code.",
-                (*version, "code"),
-            ),
-            Family(OUTSIDE, "counter", "Feature values outside the range that training saw.", (*version, "feature")),
-            Family(IN_FLIGHT, "gauge", "Prediction requests not yet answered.", version),
-            Family(QUEUE_ROWS, "gauge", "Rows that wait.", version),
-            HistogramFamily(
-                DURATION,
-                "Time from the whole body read to the reply encoded, of successful requests.",
-                SECONDS,
-                version,
-            ),
-            HistogramFamily(
-                PHASES,
-                "Time by phase: decode, queue and encode of a request, compute of a batch.",
-                PHASE_SECONDS,
-                phase,
-            ),
-            HistogramFamily(BATCH_ROWS, "Rows of a batch.", ROWS, version),
-        )
+        self._families: list[Family | HistogramFamily] = [Family(*one) for one in _COUNTED]
+        self._families += [HistogramFamily(*one) for one in _OBSERVED]
         self._names = {PROCESS, *(family.name for family in self._families)}
         """What of the numbers it needs."""
         self._process: dict[str, Family] = {}

@@ -83,7 +83,7 @@ def prepare(place: Path, name: str, settings: Settings) -> Prepared:
 
 
 def serve(prepared: Prepared, settings: Settings, stats: ModelStats, loop: asyncio.AbstractEventLoop) -> ServedModel:
-    """What a prepared version is on `loop`, where it must be called; it is counted in `stats`."""
+    """What a prepared version is that answers on `loop`, counted in `stats`; it may be called on any thread."""
     loaded, decided, ranges = prepared.loaded, prepared.plan, prepared.ranges
     manifest, notes = decided.manifest, loaded.notes + decided.notes
     obstacle = ""

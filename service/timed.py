@@ -13,7 +13,28 @@ from service.predict import Group, Prediction, Reply, Request, Timeline, groups_
 from service.served import ServedModel
 
 
-class TimedPrediction(Prediction):
+class _Leaving:
+    """A job that tells when rows of it leave the queue."""
+
+    __slots__ = ()
+
+    @property
+    def taken(self) -> int:
+        """How many of its rows have left the queue."""
+        return self._gone
+
+    @taken.setter
+    def taken(self, rows: int) -> None:
+        self._gone = rows  # type: ignore[misc]  # its place is in a subclass: only one base may have any
+        if rows:
+            self.leave()
+
+    def leave(self) -> None:
+        """Note that rows leave the queue, on any thread."""
+        raise NotImplementedError
+
+
+class TimedPrediction(_Leaving, Prediction):
     """One whose replies have a timeline.
 
     Its rows wait until the first of them leave the queue, and are computed until all of what came out is back on the
@@ -25,17 +46,6 @@ class TimedPrediction(Prediction):
     def __init__(self, model: ServedModel, protocol: Dialect, told: Callable[[], None]) -> None:
         super().__init__(model, protocol, told)
         self.since = self._left = self._settled = self._encoded = 0.0
-
-    @property
-    def taken(self) -> int:
-        """How many of its rows have left the queue."""
-        return self._gone
-
-    @taken.setter
-    def taken(self, rows: int) -> None:
-        self._gone = rows
-        if rows:
-            self.leave()
 
     def leave(self) -> None:
         """Note that rows leave the queue, on any thread."""
@@ -84,20 +94,13 @@ class TimedPrediction(Prediction):
         return replace(super()._failure(error), timeline=self.timeline)
 
 
-class _TimedGroup(Group):
+class _TimedGroup(_Leaving, Group):
     """Rows that tell their prediction when they leave."""
 
     __slots__ = ("_gone",)
 
     whole: TimedPrediction
 
-    @property
-    def taken(self) -> int:
-        """How many of the rows have left the queue."""
-        return self._gone
-
-    @taken.setter
-    def taken(self, rows: int) -> None:
-        self._gone = rows
-        if rows:
-            self.whole.leave()
+    def leave(self) -> None:
+        """Tell the prediction that rows leave the queue."""
+        self.whole.leave()

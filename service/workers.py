@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import NoReturn, Protocol
 
+from service.exits import FAILURE, SUCCESS, status_after
+
 HURRY = signal.SIGUSR1
 """What a worker is sent that is to end at once, after it was told to end."""
 
@@ -17,7 +19,6 @@ _KILL_SECONDS = 5.0
 """Beyond the time that a worker has to end; who takes longer hangs."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a worker is replaced that never came to work: twice as many each time."""
-_FAILURE, _SIGNALLED = 1, 128
 _NEVER, _NOW, _BEFORE = range(3)
 """Whether a worker of a number is at work."""
 
@@ -82,7 +83,7 @@ class Supervisor:
         self._pauses: dict[int, float] = {}
         self._deadline: float | None = None
         """When workers are killed that have not ended; None as long as they are to work."""
-        self._status = 0
+        self._status = SUCCESS
 
     def run(self) -> int:
         """Keep them until SIGTERM or SIGINT, and until every worker has ended then; the exit status for this process.
@@ -104,7 +105,7 @@ class Supervisor:
             elif heard is None:
                 self._kill_late()
             elif self._deadline is None:
-                self._status = 0 if heard == signal.SIGTERM else _SIGNALLED + heard
+                self._status = status_after(heard)
                 self._tell_to_end()
             else:
                 self._send(HURRY)
@@ -126,14 +127,14 @@ class Supervisor:
 
     def _be(self, number: int, mask: set[int | signal.Signals]) -> NoReturn:
         """Be a worker, to the end of its process."""
-        status = _FAILURE
+        status = FAILURE
         try:
             # So that the end of the supervisor is the end of the last who has it.
             os.close(self._alive)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             status = self._duty.work(Worker(number, self._end, self._at_work))
         except SystemExit as error:
-            status = error.code if isinstance(error.code, int) else _FAILURE
+            status = error.code if isinstance(error.code, int) else FAILURE
         except BaseException:
             logger.exception("worker %d fails", number)
         finally:
@@ -160,7 +161,7 @@ class Supervisor:
             how = _how_it_ended(os.waitstatus_to_exitcode(status))
             if not any(self._at_work[:]):
                 logger.error("worker %d (process %d) ended %s before any was at work", number, process, how)
-                self._status = _FAILURE
+                self._status = FAILURE
                 self._tell_to_end()
                 continue
             logger.warning("worker %d (process %d) ended %s and is replaced", number, process, how)

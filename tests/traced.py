@@ -6,8 +6,9 @@ import tracemalloc
 
 from service.config import load_settings
 from service.http.app import create_app
+from service.http.configuration import configure
 from service.http.listeners import Listeners
-from service.http.server import Server, configure
+from service.http.server import Server
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What the workers of a server do, and its supervisor for them."""
 
+from service.exits import SUCCESS
 from service.http.listeners import Listeners
 from service.http.server import Server
 from service.logs import mark
@@ -21,7 +22,7 @@ class Crew:
         self._listeners.keep(worker.number)
         self._metrics.numbers.take(worker.number)
         self._server.serve_as(worker, [self._listeners.of(worker.number)])
-        return 0
+        return SUCCESS
 
     def replaced(self) -> None:
         """Count it."""

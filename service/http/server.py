@@ -1,34 +1,24 @@
-"""The HTTP server around the application: uvicorn, its socket, and the protocol that its connections speak."""
+"""uvicorn's server for the application, with an orderly end."""
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from contextlib import suppress
-from functools import partial
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 
 from service import greeting
 from service.config import Settings
 from service.cpu import usable_cpus
+from service.exits import exit_at_once
 from service.http.connection import LAST_REPLY, is_delivered
-from service.http.guard import Guard, Limits
-from service.http.heads import Heads
-from service.http.lane import Lane
-from service.http.tls import context
+from service.http.guard import Guard
 from service.logs import beside
 from service.workers import HURRY, Worker
 
-WRITTEN_AGAINST = "0.54."
-"""The releases of uvicorn whose internals the lane is built on."""
-
-_SIGNALLED = 128
-"""What is added to a signal's number to make an exit status of it."""
 _TICK = 0.05
 """Seconds between two looks at the connections that are not yet ended."""
 _LAST = 1.0
@@ -103,10 +93,9 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note a signal; the loop acts on it. The first is raised again at the end, and decides the exit status."""
-        del frame
         if self._loop is None:
             # Nothing is in flight yet, and models may take long to load.
-            os._exit(0 if sig == signal.SIGTERM else _SIGNALLED + sig)
+            exit_at_once(sig, frame)
         if not self._captured_signals:
             self._captured_signals.append(sig)
         self._loop.call_soon_threadsafe(self._stop, signal.Signals(sig).name)
@@ -275,56 +264,3 @@ def _accepted(listener: socket.socket) -> list[socket.socket]:
         while True:
             accepted.append(listener.accept()[0])
     return accepted
-
-
-def configure(app: FastAPI) -> uvicorn.Config:
-    """How uvicorn is to serve an application made by `create_app`; raises `SettingsError` for TLS that cannot be."""
-    settings: Settings = app.state.settings
-    tls = context(settings)
-    return uvicorn.Config(
-        app,
-        http=_protocol(app, settings),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
-    )
-
-
-def lane_works() -> bool:
-    """Whether the uvicorn that is installed is one that the guards and the lane are built on."""
-    return uvicorn.__version__.startswith(WRITTEN_AGAINST)
-
-
-def _protocol(app: FastAPI, settings: Settings) -> type[Guard] | str:
-    if not lane_works():
-        logger.warning(
-            "uvicorn is %s, and ours is written against %sx: it serves unguarded, and predictions take the long way",
-            uvicorn.__version__,
-            WRITTEN_AGAINST,
-        )
-        return "httptools"
-    limits = Limits(
-        body=settings.max_body,
-        head=settings.max_head,
-        head_seconds=settings.head_seconds,
-        body_seconds=settings.body_seconds,
-        idle_seconds=settings.idle_seconds,
-        connections=settings.max_connections,
-    )
-    state = app.state
-    # uvicorn calls what it takes for a class.
-    if settings.lane == "off":
-        return partial(Guard, limits=limits, failures=state.failures)  # type: ignore[return-value]  # as it says
-    kind: type[Lane] = Lane
-    more: dict[str, Any] = {"predictor": state.predictor, "metrics": state.metrics, "keys": state.keys}
-    if state.tracing is not None:
-        from service.http.traced import TracedLane  # noqa: PLC0415  # it needs what few have installed
-
-        kind = TracedLane
-        more |= {"tracing": state.tracing, "timing": state.timing_predictor}
-    return partial(kind, limits=limits, failures=state.failures, heads=Heads(), **more)  # type: ignore[return-value]  # the same

@@ -1,10 +1,15 @@
 """Behaviour of service.machine."""
 
+import re
 import resource
 import subprocess
 import sys
 from importlib.metadata import version
+from typing import cast
 
+import pytest
+
+from service.__main__ import main
 from service.config import Settings
 from service.cpu import usable_cpus
 from service.machine import describe
@@ -48,7 +53,35 @@ def test_what_will_not_do_is_told() -> None:
 
 def test_the_command_line_shows_it() -> None:
     """With the settings that it is given."""
-    command = [sys.executable, "-m", "service", "inspect", "--runtime", "--threads", "auto"]
+    flags = ["--threads", "auto", "--workers", "2", "--provider", "cuda", "--lane", "off", "--max-connections", "7"]
+    command = [sys.executable, "-m", "service", "inspect", "--runtime", *flags]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
-    threads = usable_cpus().threads
-    assert f"threads      {threads} a run by the settings; FORWARDPASS_THREADS=auto gives {threads}\n" in shown
+    threads = max(1, usable_cpus().threads // 2)
+    for words in (
+        "workers      2 by the settings",
+        f"threads      {threads} a run by the settings; FORWARDPASS_THREADS=auto gives {threads}\n",
+        "provider     cuda by the settings",
+        "lane         off by the settings",
+        "connections  7 at most\n",
+    ):
+        assert words in shown
+
+
+def test_every_setting_that_is_shown_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that what another setting would do here can be asked."""
+    read = set()
+
+    class Noting:
+        """Settings that note which of them are read."""
+
+        def __getattr__(self, name: str) -> object:
+            read.add(name)
+            return getattr(settings, name)
+
+    settings = Settings()
+    describe(cast("Settings", Noting()))
+    with pytest.raises(SystemExit):
+        main(["inspect", "--help"])
+    flags = set(re.findall(r"--([a-z-]+) VALUE", capsys.readouterr().out))
+    assert "workers" in read
+    assert {name.replace("_", "-") for name in read} <= flags

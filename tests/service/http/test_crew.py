@@ -6,9 +6,10 @@ import pytest
 
 from service.config import Settings
 from service.http.app import create_app
+from service.http.configuration import configure
 from service.http.crew import Crew
 from service.http.listeners import Listeners
-from service.http.server import Server, configure
+from service.http.server import Server
 
 
 def test_the_supervisor_serves_nothing(samples: Path) -> None:

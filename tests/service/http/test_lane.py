@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from service.config import Settings
 from service.http.app import create_app
-from service.http.server import configure
+from service.http.configuration import configure
 from service.keys import make_key
 
 KNOWN = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n\r\n%b"

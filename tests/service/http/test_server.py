@@ -1,51 +1,51 @@
-"""Behaviour of service.http.server."""
+"""Behaviour of service.http.server: what of it needs no process. tests/test_drain.py has the rest."""
 
 import logging
+import socket
 from pathlib import Path
 
-import httpx
 import pytest
-import uvicorn
 
 from service.config import Settings
 from service.http.app import create_app
-from service.http.guard import Guard
-from service.http.lane import Lane
-from service.http.server import WRITTEN_AGAINST, configure
+from tests.certificates import Certificates
 from tests.service.conftest import serving
 
-
-@pytest.mark.parametrize(("lane", "kind"), [("on", Lane), ("off", Guard)])
-def test_the_setting_chooses_the_way(lane: str, kind: type[Guard], samples: Path) -> None:
-    """Both are guarded; only one answers predictions by itself."""
-    config = configure(create_app(Settings(models=samples, lane=lane)))
-    config.load()
-    assert config.http_protocol_class.func is kind  # type: ignore[attr-defined]  # what is bound
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: server\r\n\r\n"
+BEGUN = b"POST /v1/models/line:predict HTTP/1.1\r\nHost: server\r\nContent-Length: 100\r\n\r\n{"
 
 
-def test_the_installed_uvicorn_is_the_one_it_is_written_against() -> None:
-    """The lock and the code name the same release."""
-    assert uvicorn.__version__.startswith(WRITTEN_AGAINST)
-
-
-def test_another_uvicorn_serves_by_its_own_protocol(
-    samples: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_it_says_where_it_listens(
+    scheme: str, samples: Path, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says so, and everything is answered."""
-    monkeypatch.setattr(uvicorn, "__version__", "0.99.1")
-    with caplog.at_level(logging.WARNING):
-        app = create_app(Settings(models=samples))
-        with serving(app) as client:
-            reply = client.post("/v1/models/line:predict", json={"instances": [[1, 2]]})
-    assert reply.json() == {"predictions": [-2.0]}
-    assert "uvicorn is 0.99.1" in caplog.text
+    """Once every model is loaded, so that whoever waits for the line is answered."""
+    settings, trust = Settings(models=samples), None
+    if scheme == "https":
+        settings = Settings(models=samples, tls_certificate=certificates.server, tls_key=certificates.server_key)
+        trust = certificates.trust()
+    with caplog.at_level(logging.INFO), serving(create_app(settings), trust) as client:
+        assert client.get("/v2/health/ready").status_code == 200
+        said = [message for message in caplog.messages if message.startswith("listening on ")]
+        assert said == [f"listening on {scheme}://127.0.0.1:{client.base_url.port}, documentation at /docs"]
+        assert any(" is ready: " in message for message in caplog.messages[: caplog.messages.index(said[0])])
 
 
-def test_a_head_request_has_no_body(samples: Path) -> None:
-    """Load balancers ask so: what GET answers, without its content."""
-    with serving(create_app(Settings(models=samples))) as client:
-        reply = client.head("/v2/health/live")
-        assert (reply.status_code, reply.content) == (200, b"")
-        assert client.get("/v2/health/live").headers["content-length"] == reply.headers["content-length"]
-        assert isinstance(client.head("/v1/models/line:predict"), httpx.Response)
-        assert client.head("/v1/models/line:predict").status_code == 405
+def test_what_there_is_no_more_time_for_is_refused(samples: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At the end, whoever has not sent its whole request is told so in our form; the log says how it went."""
+    app = create_app(Settings(models=samples, drain_seconds=0))
+    with caplog.at_level(logging.INFO), serving(app) as client:
+        connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
+        connection.sendall(LIVE + BEGUN)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+    with connection, connection.makefile("rb") as stream:
+        answer = stream.read()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"code":"draining"' in answer
+    assert app.state.catalog.draining
+    ends = [message for message in caplog.messages if message.startswith(("no longer", "no more time", "ended"))]
+    assert ends == [
+        "no longer listening; 1 requests in flight may take 0 s more",
+        "no more time for 1 connections; 0 requests are refused",
+        "ended",
+    ]
