@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from service.config import Settings, load_settings, unknown_variables
 from service.errors import ForwardpassError, SettingsError
+from service.exits import FAILURE, REJECTED, SIGNALLED, SUCCESS, USAGE, exit_at_once
 from service.logs import set_up
 from service.open_files import make_room
 from service.workers import Supervisor
@@ -24,14 +23,13 @@ from service.workers import Supervisor
 
 logger = logging.getLogger("service")
 
-SUCCESS, FAILURE, USAGE, SIGNALLED = 0, 1, 2, 128
 _SWITCH_SECONDS = 0.0002
 """How long a model's thread that has computed may wait for the event loop to let it go on: by Python's default 5 ms, as
 long as many a batch takes, whenever the loop has much to read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 failed, 2 called wrongly."""
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 called wrongly, 3 done but for some rows."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments[:1] == ["train"]:
@@ -63,18 +61,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(serve, list(Settings.model_fields))
     serve.set_defaults(command=_serve)
 
-    score = commands.add_parser("score", help="score a file")
-    score.add_argument("model", help="<name>, or <name>/<version>")
-    score.add_argument("input", type=Path, help="CSV file with a column for each feature")
-    score.add_argument("output", type=Path, help="CSV file to write")
-    score.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
-    _add_settings(score, ["models", "provider", "threads", "max_batch", "dependent_rows"])
+    score = commands.add_parser("score", help="score files of rows")
+    _add_score(score)
     score.set_defaults(command=_score)
 
     inspect = commands.add_parser("inspect", help="show what a model offers and whether it is sound")
     inspect.add_argument("path", type=Path, nargs="?", help="a folder of models, one model, a version or an ONNX file")
     inspect.add_argument("--runtime", action="store_true", help="show in place of models what a server finds here")
-    _add_settings(inspect, ["models", "max_batch", "dependent_rows", "provider", "threads", "lane", "max_connections"])
+    _add_settings(
+        inspect,
+        ["models", "max_batch", "dependent_rows", "provider", "threads", "workers", "lane", "max_connections"],
+    )
     inspect.set_defaults(command=_inspect)
 
     key = commands.add_parser("key", help="make a key for callers of the server")
@@ -87,6 +84,41 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("train", help="train and publish the tutorials' models", add_help=False)
     return parser
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="<name>, or <name>/<version>")
+    parser.add_argument("input", help="a file of rows, a folder of such, a pattern such as 'rows/*.csv', or -")
+    parser.add_argument("output", help="file to write")
+    parser.add_argument("--format", help="of the input: csv, jsonl, parquet or arrow, with .gz or .zst behind if so")
+    parser.add_argument("--output-format", metavar="FORMAT", help="of the output, where its name does not say it")
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="NAME=COLUMN",
+        help="the column that stands for a feature or input of this name; may be repeated",
+    )
+    parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column to carry through, * for all; may be repeated",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=["fail", "skip", "quarantine"],
+        default="fail",
+        help="what a row does that is not valid: end the scoring, be left out, or be told in OUTPUT.rejected.csv too",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with what a run that was ended has done")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output where it exists")
+    parser.add_argument(
+        "--engine", choices=["local", "ray"], default="local", help="what computes: this machine, or a Ray cluster"
+    )
+    _add_settings(parser, ["models", "provider", "threads", "max_batch", "dependent_rows", "log_level", "log_format"])
 
 
 def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -110,8 +142,8 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _serve(options: argparse.Namespace) -> int:
     # Before uvicorn listens for signals nothing is in flight; after its orderly end it raises the signal again.
-    signal.signal(signal.SIGTERM, _exit_at_once)
-    signal.signal(signal.SIGINT, _exit_at_once)
+    signal.signal(signal.SIGTERM, exit_at_once)
+    signal.signal(signal.SIGINT, exit_at_once)
     settings = _settings(options)
     set_up(settings.log_format, settings.log_level, sys.stderr)
     for name in unknown_variables():
@@ -122,9 +154,10 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.setswitchinterval(_SWITCH_SECONDS)
     from service.http.app import create_app
+    from service.http.configuration import configure
     from service.http.crew import Crew
     from service.http.listeners import Listeners
-    from service.http.server import Server, configure
+    from service.http.server import Server
 
     app = create_app(settings)
     more = make_room(settings.max_connections)
@@ -143,32 +176,50 @@ def _serve(options: argparse.Namespace) -> int:
     return Supervisor(settings.workers, crew, seconds=settings.drain_delay + settings.drain_seconds).run()
 
 
-def _exit_at_once(number: int, _frame: FrameType | None) -> NoReturn:
-    """End with success where the server was asked to stop. An exception could be lost in what it interrupts."""
-    os._exit(SUCCESS if number == signal.SIGTERM else SIGNALLED + number)
-
-
 def _score(options: argparse.Namespace) -> int:
     _require("onnxruntime", "cpu")
     _require("pyarrow", "cpu,batch")
+    if options.engine == "ray":
+        _require("ray", "cpu,ray")
+    settings = _settings(options)
+    set_up(settings.log_format, settings.log_level, sys.stderr)
+    # As an exception, so that what is done is kept, and nothing else.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(SIGNALLED + number))
     from service.score import score
 
-    settings = _settings(options)
-    # As an exception, so that no part of a file stays behind.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(SIGNALLED + number))
     summary = score(
         options.model,
         options.input,
         options.output,
         models=settings.models,
+        format=options.format,
+        output_format=options.output_format,
+        columns=dict(options.map),
+        keep=options.keep,
+        on_error=options.on_error,
+        resume=options.resume,
         overwrite=options.overwrite,
+        engine=options.engine,
         provider=settings.provider,
         threads=settings.threads,
         max_batch=settings.max_batch,
         dependent_rows=settings.dependent_rows,
+        progress=sys.stderr,
     )
-    print(f"{summary.rows} rows scored by {summary.model} version {summary.version} into {options.output}")
-    return SUCCESS
+    pace = f"{(summary.rows + summary.rejected) / summary.seconds:,.0f} rows/s, {summary.seconds:.1f} s"
+    print(f"{summary.rows:,} rows scored by {summary.model} version {summary.version} into {options.output} ({pace})")
+    if summary.rejected:
+        told = "" if summary.rejects is None else f": {summary.rejects} says why"
+        print(f"{summary.rejected:,} rows rejected{told}")
+    return REJECTED if summary.rejected else SUCCESS
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """What `--map` is given."""
+    name, equals, column = text.partition("=")
+    if not (name and equals and column):
+        raise argparse.ArgumentTypeError(f"expected NAME=COLUMN, got {text!r}")
+    return name, column
 
 
 def _inspect(options: argparse.Namespace) -> int:

@@ -330,3 +330,9 @@ class ScoreError(ForwardpassError):
     """A file cannot be scored; nothing was written at the output's name."""
 
     code = "score_failed"
+
+
+class RowError(ScoreError):
+    """A row of the files is not valid, or the model fails on it, and the caller has that end the scoring."""
+
+    code = "invalid_row"

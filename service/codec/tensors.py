@@ -145,22 +145,28 @@ def from_lists(spec: TensorSpec, values: Any, shape: Sequence[int]) -> Array | N
 
 def from_doubles(spec: TensorSpec, values: npt.NDArray[np.float64]) -> Array | None:
     """The doubles as an array of `spec`'s datatype; None where one of them does not fit it, or it has no doubles."""
+    if spec.datatype in ("BF16", "BYTES"):
+        return None
+    array, fits = cast_doubles(spec, values)
+    return array if fits.all() else None
+
+
+def cast_doubles(spec: TensorSpec, values: npt.NDArray[np.float64]) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The doubles as an array of `spec`'s datatype, which has doubles, and which of them fit it: the others are any."""
     dtype = DTYPES[spec.datatype]
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             array = values.astype(dtype)
-        kept = np.isfinite(array) == (np.isfinite(values) if spec.allow_non_finite else True)
-        return array if kept.all() else None
-    if dtype.kind == "b":
+        return array, np.isfinite(array) == (np.isfinite(values) if spec.allow_non_finite else True)
+    bounds = limits(spec)
+    if bounds is None:
         fits = (values == 0.0) | (values == 1.0)
     else:
-        bounds = limits(spec)
-        if bounds is None:
-            return None
         least, most = bounds
         # The largest 64-bit integer is no double; the power of two above it is, and is itself too large.
         fits = (values >= float(least)) & (values < float(most) + 1.0) & (values == np.floor(values))
-    return values.astype(dtype) if fits.all() else None
+    with np.errstate(invalid="ignore"):
+        return values.astype(dtype), fits
 
 
 def from_bytes(spec: TensorSpec, blob: memoryview, shape: Sequence[int]) -> Array | None:
@@ -205,12 +211,19 @@ def numbers_of(datatype: Datatype, array: Array) -> Array:
     return (array.astype(np.uint32) << 16).view(np.float32) if datatype == "BF16" else array
 
 
-def labels_of(spec: TensorSpec, array: Array) -> list[str]:
-    """The label of each row: of its largest column, or of a single probability above one half the second."""
-    labels = spec.labels or ()
+def label_places(spec: TensorSpec, array: Array) -> Array:
+    """Which label each row has: that of its largest column, or of a single probability above one half the second."""
     if spec.shape[-1] == 1:
-        return labels_of_second(labels, array.reshape(-1).tolist())
-    return [labels[column] for column in array.argmax(axis=-1).tolist()]
+        likelier: Array = array.reshape(-1) > 0.5  # noqa: PLR2004  # evens
+        return likelier
+    largest: Array = array.argmax(axis=-1)
+    return largest
+
+
+def labels_of(spec: TensorSpec, array: Array) -> list[str]:
+    """The label of each row."""
+    labels = spec.labels or ()
+    return [labels[place] for place in label_places(spec, array).tolist()]
 
 
 def labels_of_second(labels: Sequence[str], probabilities: Sequence[Any]) -> list[str]:

@@ -95,10 +95,8 @@ class WordsCodec:
         """The reply with the probabilities of each group: for each context its `NEXT_WORDS` likeliest words."""
         predictions: list[dict[str, Any]] = [{"next": [], "unknown": unknown} for unknown in request.unknown]
         for places, (probabilities,) in zip(request.places, outputs, strict=True):
-            # Without the first entry: it stands for all words that have none, and is none itself.
-            likeliest = 1 + largest_columns(probabilities[:, 1:], NEXT_WORDS)
-            numbers = np.take_along_axis(probabilities, likeliest, axis=1).tolist()
-            for place, indices, row in zip(places, likeliest.tolist(), numbers, strict=True):
+            likeliest, numbers = likeliest_words(probabilities)
+            for place, indices, row in zip(places, likeliest.tolist(), numbers.tolist(), strict=True):
                 predictions[place]["next"] = [
                     {"word": self._words[index], "probability": number}
                     for index, number in zip(indices, row, strict=True)
@@ -115,6 +113,24 @@ class WordsCodec:
         )
 
 
+def likeliest_words(probabilities: Array) -> tuple[Array, Array]:
+    """The ids of the `NEXT_WORDS` likeliest words of each row, the likeliest first, and their probabilities."""
+    # Without the first entry: it stands for all words that have none, and is none itself.
+    ids = 1 + largest_columns(probabilities[:, 1:], NEXT_WORDS)
+    return ids, np.take_along_axis(probabilities, ids, axis=1)
+
+
+def find_context_faults(words: Any, pointer: str) -> Iterator[RequestError]:  # noqa: ANN401  # JSON
+    """Every fault of a JSON value that should be a context; `pointer` is the JSON pointer of it."""
+    if not isinstance(words, list) or not 0 < len(words) <= LONGEST_CONTEXT:
+        expected = f"a list of 1 to {LONGEST_CONTEXT} words"
+        yield ShapeError.at(pointer, expected=expected, got=describe(words))
+        return
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            yield ElementError.at(f"{pointer}/{index}", expected="a word", got=describe(word))
+
+
 def _find_faults(instance: Any, pointer: str) -> Iterator[RequestError]:  # noqa: ANN401  # JSON
     if not isinstance(instance, dict):
         yield StructureError.at(pointer, expected="an object with a context", got=describe(instance))
@@ -127,11 +143,4 @@ def _find_faults(instance: Any, pointer: str) -> Iterator[RequestError]:  # noqa
     if "context" not in instance:
         yield FeatureError.at(pointer, expected="an object with 'context'", got="one without")
         return
-    words = instance["context"]
-    if not isinstance(words, list) or not 0 < len(words) <= LONGEST_CONTEXT:
-        expected = f"a list of 1 to {LONGEST_CONTEXT} words"
-        yield ShapeError.at(f"{pointer}/context", expected=expected, got=describe(words))
-        return
-    for index, word in enumerate(words):
-        if not isinstance(word, str):
-            yield ElementError.at(f"{pointer}/context/{index}", expected="a word", got=describe(word))
+    yield from find_context_faults(instance["context"], f"{pointer}/context")

@@ -22,7 +22,8 @@ from fastapi import FastAPI
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from service.http.server import Server, configure
+from service.http.configuration import configure
+from service.http.server import Server
 from service.manifest import Batching, Feature, FileEntry, Golden, Kind, ModelManifest, TensorSpec
 from service.metrics import ModelStats, Version
 from service.numbers import Numbers

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper
 
 from service.codec.tensors import Array
-from service.errors import ChecksumError, ComputeError, ScoreError, SettingsError
+from service.errors import ChecksumError, RowError, ScoreError, SettingsError
 from service.manifest import TensorSpec
 from service.model.runtime import Runtime
 from service.model.store import open_version
@@ -88,9 +90,11 @@ def test_predictions_are_the_runtimes_to_the_bit(rows: int, max_batch: int, comm
 
 
 def test_the_summary_says_what_was_scored(line: Path) -> None:
-    """Model, version and number of rows."""
+    """Model, version and numbers of rows, and how long it took."""
     source = write(line / "in.csv", {"width": [1, 0], "height": [2, 1]})
-    assert score("line/1", source, line / "out.csv", models=line) == Summary("line", 1, 2)
+    summary = score("line/1", source, line / "out.csv", models=line)
+    assert summary == Summary("line", 1, 2, 0, summary.seconds, None)
+    assert 0 < summary.seconds < 60
     assert read(line / "out.csv") == {"value": ["-2", "-1.25"]}
 
 
@@ -191,14 +195,14 @@ def test_a_missing_models_folder_is_told(tmp_path: Path) -> None:
         (POINT + "1,\x1d\n", "row 1, column 'height': expected a number that FP32 can hold, got '\\x1d'"),
         (POINT + "1,2\n3,x\ny,4\n", "row 2, column 'height'"),
         (POINT + "1,2\n3,4\ny,x\n", "row 3, column 'width'"),
-        (POINT + "1,2\n3\n", "Expected 2 columns, got 1: 3"),
-        (POINT + "1,2\n3,4,5\n", "Expected 2 columns, got 3: 3,4,5"),
-        (b"width,height\n1,\xff\n", "invalid UTF8 data"),
-        (b"width,height,\xff\n1,2,3\n", "'utf-8' codec can't decode byte 0xff"),
-        ("", "Empty CSV file"),
-        ("\n\n", "Empty CSV file"),
-        (POINT, "it has a header, but no rows"),
-        (POINT + "\n\n", "it has a header, but no rows"),
+        (POINT + "1,2\n3\n", "row 2: expected 2 cells, got 1"),
+        (POINT + "1,2\n3,4,5\n", "row 2: expected 2 cells, got 3"),
+        (b"width,height\n1,\xff\n", "row 1, column 'height': expected text in UTF-8, got b'\\xff'"),
+        (b"width,height,\xff\n1,2,3\n", "in.csv: expected is a header in UTF-8, got b'\\xff' in it"),
+        ("", "in.csv: it is empty"),
+        ("\n\n", "in.csv: it is empty"),
+        (POINT, "in.csv: it has no rows"),
+        (POINT + "\n\n", "in.csv: it has no rows"),
     ],
 )
 def test_a_faulty_file_is_told(content: bytes | str, said: str, line: Path) -> None:
@@ -240,8 +244,8 @@ def test_a_fault_in_a_late_block_is_told_with_its_row(late: str, line: Path) -> 
 
 
 def test_a_row_of_another_width_in_a_late_block_is_told(line: Path) -> None:
-    """It is shown, and the blocks before it leave nothing behind."""
-    assert "Expected 2 columns, got 3: 7,8,9" in refused(line, POINT + "1.25,2.5\n" * 300_000 + "7,8,9\n")
+    """It is named, and the blocks before it leave nothing behind."""
+    assert refused(line, POINT + "1.25,2.5\n" * 300_000 + "7,8,9\n") == "row 300001: expected 2 cells, got 3"
 
 
 def test_a_large_file_is_scored_block_by_block(line: Path) -> None:
@@ -291,26 +295,33 @@ def test_a_fault_keeps_what_would_have_been_overwritten(line: Path) -> None:
     [
         ("gone/out.csv", False, "gone/out.csv: it cannot be written: No such file or directory"),
         ("in.csv/out.csv", False, "in.csv/out.csv: it cannot be written: Not a directory"),
-        ("folder", True, "folder: it cannot be written: Is a directory"),
-        ("folder", False, "folder exists already"),
+        ("folder.csv", True, "folder.csv: it cannot be written: Is a directory"),
+        ("folder.csv", False, "folder.csv exists already"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_told(place: str, said: str, *, overwrite: bool, line: Path) -> None:
     """The system's reason comes with the output's name, and no part of it is left."""
     source = write(line / "in.csv", {"width": [1], "height": [2]})
-    (line / "folder").mkdir()
+    (line / "folder.csv").mkdir()
     before = sorted(line.rglob("*"))
     with pytest.raises(ScoreError, match=re.escape(said)):
         score("line", source, line / place, models=line, overwrite=overwrite)
     assert sorted(line.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("place", "said"), [("gone.csv", "No such file or directory"), ("line", "is a directory")])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("gone.csv", "it cannot be read: No such file or directory"),
+        ("line", "the folder holds no file of rows"),
+        ("*.gone", "no file fits the pattern"),
+    ],
+)
 def test_an_input_that_cannot_be_read_is_told(place: str, said: str, line: Path) -> None:
     """The reason comes with the input's name, and no output is left."""
-    with pytest.raises(ScoreError, match=said) as caught:
+    with pytest.raises(ScoreError) as caught:
         score("line", line / place, line / "out.csv", models=line)
-    assert caught.value.message.startswith(f"{line / place}: it cannot be read: ")
+    assert caught.value.message.startswith(f"{line / place}: {said}")
     assert not [path for path in line.iterdir() if "out.csv" in path.name]
 
 
@@ -324,10 +335,10 @@ def test_a_damaged_model_scores_nothing(line: Path) -> None:
 
 
 def test_rows_that_are_no_columns_are_told(tmp_path: Path) -> None:
-    """A model whose rows have no certain width cannot be scored from columns."""
+    """A model whose rows have no certain width has a column of lists, not one for each element."""
     publish(tmp_path, "tokens")
     message = refused(tmp_path, "ids_0\n1\n", "tokens")
-    assert message == "tokens: rows of input 'ids' have shape [-1], which are no columns"
+    assert message.endswith("in.csv: the column 'ids' is missing: expected is one of lists; there are ids_0")
 
 
 def test_a_model_that_fails_is_told(tmp_path: Path) -> None:
@@ -335,7 +346,7 @@ def test_a_model_that_fails_is_told(tmp_path: Path) -> None:
     publish(tmp_path, "lookup")
     source = write(tmp_path / "in.csv", {"index_0": [0, 7]})
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(ComputeError, match="onnxruntime fails on a batch"):
+    with pytest.raises(RowError, match="row 2: expected a row that the model can compute, got onnxruntime fails on a"):
         score("lookup", source, tmp_path / "out.csv", models=tmp_path)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -432,3 +443,114 @@ def test_numbers_that_no_column_can_hold_are_told(tmp_path: Path) -> None:
     (tmp_path / "half.onnx").write_bytes(graph_of(sample))
     message = refused(tmp_path, "given_0\n1\n", "half")
     assert message == "half: 'given' is BF16, which no column can hold"
+
+
+def test_files_of_a_folder_or_a_pattern_come_to_one_output(line: Path) -> None:
+    """In the order of their names; rows are counted in each, and a fault names the file."""
+    folder = line / "rows"
+    folder.mkdir()
+    write(folder / "b.csv", {"width": [0], "height": [1]})
+    write(folder / "a.csv", {"height": [2], "width": [1]})
+    (folder / "_SUCCESS").touch()
+    for number, source in enumerate((folder, folder / "*.csv")):
+        target = line / f"out{number}.csv"
+        assert score("line", source, target, models=line).rows == 2
+        assert read(target) == {"value": ["-2", "-1.25"]}
+    write(folder / "c.csv", {"width": [1, "x"], "height": [1, 1]})
+    with pytest.raises(RowError, match=r"rows/c\.csv, row 2, column 'width': expected a number that FP32 can hold"):
+        score("line", folder, line / "out.csv", models=line)
+
+
+def test_files_that_are_not_alike_are_told(line: Path) -> None:
+    """Before a row is read: one lacks a column, has another format, or keeps another type."""
+    folder = line / "rows"
+    folder.mkdir()
+    write(folder / "a.csv", {"width": [1], "height": [2], "id": [7]})
+    odd = write(folder / "b.csv", {"width": [1], "id": [7]})
+    with pytest.raises(ScoreError, match=r"rows/b\.csv: the column 'height' is missing"):
+        score("line", folder, line / "out.csv", models=line)
+    odd.unlink()
+    pq.write_table(pa.table({"width": [1.0], "height": [2.0]}), folder / "b.parquet")
+    with pytest.raises(ScoreError, match=r"rows/b\.parquet is no csv as .*rows/a\.csv is: score one format at a time"):
+        score("line", folder, line / "out.csv", models=line)
+    (folder / "a.csv").unlink()
+    for name, kind in (("b", pa.int64()), ("c", pa.string())):
+        table = pa.table({"width": [1.0], "height": [2.0], "id": pa.array([None], kind)})
+        pq.write_table(table, folder / f"{name}.parquet")
+    with pytest.raises(
+        ScoreError, match=r"c\.parquet: the column 'id' is of type string, but in .*b\.parquet of int64"
+    ):
+        score("line", folder, line / "out.csv", models=line, keep=["id"])
+    assert score("line", folder, line / "out.csv", models=line).rows == 2
+
+
+def test_columns_of_other_names_are_mapped_and_others_kept(line: Path) -> None:
+    """Kept columns stand before the predictions, as text where they were text."""
+    source = write(line / "in.csv", {"id": ["007", "x,y"], "w": [1, 0], "height": [2, 1]})
+    table = scored(line, "line", source, columns={"width": "w"}, keep=["id"])
+    assert table == {"id": ["007", "x,y"], "value": ["-2", "-1.25"]}
+    table = scored(line, "line", source, columns={"width": "w"}, keep=["*"], overwrite=True)
+    assert list(table) == ["id", "w", "height", "value"]
+
+
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "csv.zst", "jsonl", "jsonl.gz", "parquet", "arrow", "arrow.zst"])
+def test_every_format_goes_in_and_out(form: str, line: Path) -> None:
+    """What one run writes another reads, and the numbers are the same to the bit."""
+    widths = [0.1, -0.0, 1e-45, 3.4e38, 1 / 3]
+    middle, last = line / f"middle.{form}", line / "out.parquet"
+    table = pa.table({"width": widths, "height": [0.0] * 5})
+    pq.write_table(table, line / "in.parquet")
+    score("line", line / "in.parquet", middle, models=line, keep=["width", "height"])
+    score("line", middle, last, models=line)
+    (expected,) = direct(line, "line", np.array([[one, 0] for one in widths], np.float32))
+    assert pq.read_table(last)["value"].to_numpy().tobytes() == expected.tobytes()
+
+
+def test_rows_that_are_not_valid_are_left_out_or_told(line: Path) -> None:
+    """Each fault of a row is told, and which file tells it the summary says."""
+    source = write(line / "in.csv", {"width": [1, "x", 0, ""], "height": [2, "y", 1, 3]})
+    target = line / "out.csv"
+    summary = score("line", source, target, models=line, on_error="skip")
+    assert (summary.rows, summary.rejected, summary.rejects) == (2, 2, None)
+    assert read(target) == {"value": ["-2", "-1.25"]}
+    summary = score("line", source, target, models=line, on_error="quarantine", overwrite=True)
+    assert (summary.rows, summary.rejected, summary.rejects) == (2, 2, line / "out.csv.rejected.csv")
+    told = read(line / "out.csv.rejected.csv")
+    assert list(zip(told["row"], told["column"], told["got"], strict=True)) == [
+        ("2", "width", "'x'"),
+        ("2", "height", "'y'"),
+        ("4", "width", "''"),
+    ]
+    assert read(target) == {"value": ["-2", "-1.25"]}
+
+
+def test_an_output_among_the_inputs_is_told(line: Path) -> None:
+    """It would be read while it is replaced, or by the next run."""
+    folder = line / "rows"
+    folder.mkdir()
+    source = write(folder / "in.csv", {"width": [1], "height": [2]})
+    with pytest.raises(ScoreError, match=r"in\.csv is among the files to be scored"):
+        score("line", source, source, models=line, overwrite=True)
+    with pytest.raises(ScoreError, match="lies in the folder"):
+        score("line", folder, folder / "out.csv", models=line)
+    assert [path.name for path in folder.iterdir()] == ["in.csv"]
+
+
+def test_standard_input_cannot_be_resumed(line: Path) -> None:
+    """It is gone once it is read."""
+    with pytest.raises(ScoreError, match="standard input is gone once it is read"):
+        score("line", "-", line / "out.csv", models=line, format="csv", resume=True)
+
+
+def test_resuming_where_nothing_is_begins_at_the_beginning(line: Path) -> None:
+    """So that a job may always say it."""
+    source = write(line / "in.csv", {"width": [1], "height": [2]})
+    assert score("line", source, line / "out.csv", models=line, resume=True).rows == 1
+
+
+def test_an_output_of_no_known_format_is_told(line: Path) -> None:
+    """Which option says it comes with that."""
+    source = write(line / "in.csv", {"width": [1], "height": [2]})
+    with pytest.raises(ScoreError, match=r"out\.txt: its name does not say its format: .* --output-format"):
+        score("line", source, line / "out.txt", models=line)
+    assert score("line", source, line / "out.txt", models=line, output_format="csv").rows == 1

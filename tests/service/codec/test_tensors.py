@@ -14,6 +14,7 @@ from service.codec.tensors import (
     Array,
     Inputs,
     RowPacker,
+    cast_doubles,
     element_type,
     from_bytes,
     from_doubles,
@@ -313,3 +314,16 @@ def test_the_label_of_a_row_is_its_largest_columns(rows: Array) -> None:
     """Of equal columns it is the first."""
     spec = TensorSpec(name="p", datatype="FP32", shape=(VARIABLE, 3), labels=("a", "b", "c"))
     assert labels_of(spec, rows) == ["abc"[row.index(max(row))] for row in rows.tolist()]
+
+
+@given(data=st.data(), datatype=st.sampled_from([*FLOATS, *INTEGERS, "BOOL"]), allowed=st.booleans())
+@settings(deadline=None)
+def test_each_double_fits_as_it_would_alone(data: st.DataObject, datatype: Datatype, allowed: bool) -> None:  # noqa: FBT001  # drawn
+    """Whatever its neighbours are; and is the same element then."""
+    spec = spec_of(datatype, allow_non_finite=allowed)
+    values = np.array(data.draw(st.lists(st.one_of(st.floats(), st.integers(-3, 300).map(float)), max_size=6)))
+    array, fits = cast_doubles(spec, values)
+    for value, own, fit in zip(values, array, fits, strict=True):
+        alone = from_doubles(spec, np.array([value]))
+        assert fit == (alone is not None)
+        assert alone is None or same_bits(alone, np.array([own]))

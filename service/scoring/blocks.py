@@ -1,0 +1,103 @@
+"""What is read from a file at a time: a block of rows, read fast, and a second time closely where that fails."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from service.errors import ScoreError
+from service.scoring.sources import File
+
+BLOCK_BYTES = 8 << 20
+"""About so many bytes of text, or of decoded columns, are a block."""
+BLOCK_ROWS = 1 << 16
+"""No more rows are in a block of columns."""
+_LONGEST_REASON = 200
+
+
+class RowFault(NamedTuple):
+    """What is wrong with a row."""
+
+    row: int
+    """In the block, from 0; blank lines are no rows."""
+    column: str
+    """Empty where it is the row as a whole."""
+    expected: str
+    got: str
+
+
+@dataclass(frozen=True)
+class Loose:
+    """A block after the close look."""
+
+    batch: pa.RecordBatch
+    """The rows that could be taken apart; of CSV their cells as text."""
+    rows: npt.NDArray[np.int64]
+    """Which rows of the block these are."""
+    count: int
+    """Rows of the block, with those that could not."""
+    faults: tuple[RowFault, ...]
+    """Of those that could not, in their order."""
+
+
+class UnfitError(Exception):
+    """A block cannot be read as the types asked for: some of its rows are faulty, and a close look finds them."""
+
+
+class Block(Protocol):
+    """Some consecutive rows of a file. Reading them keeps nothing, so that it can be done again, on any thread."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the file it is, or stands for."""
+
+    def strictly(self) -> pa.RecordBatch:
+        """All rows, fast. Raises `UnfitError` where one is faulty, `ScoreError` where the file cannot be read."""
+
+    def loosely(self) -> Loose:
+        """The rows that can be taken apart, and what is wrong with the others. Raises `ScoreError` as above."""
+
+
+class Columns(NamedTuple):
+    """A block that was decoded already, as those of Parquet and Arrow are."""
+
+    batch: pa.RecordBatch
+    size: int
+
+    def strictly(self) -> pa.RecordBatch:
+        """All rows: types are the file's own, so no row can be faulty."""
+        return self.batch
+
+    def loosely(self) -> Loose:
+        """All rows."""
+        return Loose(self.batch, np.arange(self.batch.num_rows), self.batch.num_rows, ())
+
+
+def unreadable(file: File, error: Exception) -> ScoreError:
+    """The error of a file that a library or the system cannot read, in one line."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ScoreError(f"{file.name}: it cannot be read: {' '.join(reason.split())[:_LONGEST_REASON]}")
+
+
+def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with columns that are encoded by a dictionary written out."""
+    arrays = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=plain_schema(batch.schema))
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of `plain` batches. What else is said of the columns, such as another program's notes, is left out."""
+    return pa.schema(
+        [
+            pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
+            for field in schema
+        ]
+    )
+
+
+def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """The rows of some batches, at least one, as one."""
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)

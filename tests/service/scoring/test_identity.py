@@ -1,0 +1,60 @@
+"""Behaviour of service.scoring.identity."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pytest
+
+from service.model.loading import load
+from service.scoring.formats import Form
+from service.scoring.identity import differences, identity_of
+from service.scoring.layout import match
+from service.scoring.recipe import Recipe
+from service.scoring.sources import find_files
+from tests.service.conftest import publish, save
+
+THERE = pa.schema([("width", pa.string()), ("height", pa.string()), ("id", pa.string())])
+
+
+def made(place: Path, source: Path, *, name: str = "line", keep: tuple[str, ...] = (), **options: Any) -> Any:  # noqa: ANN401  # JSON
+    """The identity of a run over a file, as JSON holds it."""
+    loaded = load(place, name)
+    names = {} if loaded.golden else {"point_0": "width", "point_1": "height"}
+    layout = match(loaded.manifest, THERE, names, keep, where="in.csv", form=Form("csv", None))
+    recipe = Recipe(place, name, "cpu", 1, loaded.manifest, 256, layout, THERE, "fail")
+    identity = identity_of(recipe, find_files(source, None), options)
+    return msgspec.json.decode(msgspec.json.encode(identity))
+
+
+def test_the_same_run_has_the_same_identity(tmp_path: Path) -> None:
+    """However often it is asked."""
+    publish(tmp_path, "line")
+    source = tmp_path / "in.csv"
+    source.write_text("width,height\n1,2\n")
+    place = tmp_path / "line" / "1"
+    assert differences(made(place, source, columns={}), made(place, source, columns={})) == []
+
+
+def test_what_decides_the_output_is_in_it(tmp_path: Path) -> None:
+    """The graph's bytes, the files, what is kept, and the options; each is named where it is another."""
+    place = save(tmp_path, "line.onnx", "line")
+    source = tmp_path / "in.csv"
+    source.write_text("width,height\n1,2\n")
+    before = made(place, source, output="csv")
+    assert differences(before, made(place, source, output="jsonl")) == ["output was csv and is jsonl now"]
+    (kept,) = differences(before, made(place, source, output="csv", keep=("id",)))
+    assert kept == 'keep was [] and is ["id"] now'
+    place.write_bytes(place.read_bytes().replace(b"sample", b"simple"))
+    (graph,) = differences(before, made(place, source, output="csv"))
+    assert graph.startswith("graph was ")
+    os.utime(source, ns=(1, 1))
+    assert f"{source} has changed: it was modified since" in differences(before, made(place, source, output="csv"))
+
+
+@pytest.mark.parametrize("same", [({"a": [1], "b": {"c": None}}, {"b": {"c": None}, "a": [1]}), ({}, {})])
+def test_the_order_of_keys_is_no_difference(same: tuple[Any, Any]) -> None:
+    """Nor is that of keys within."""
+    assert differences(*same) == []
