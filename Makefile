@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test wrk bench bench-report bench-startup bench-exactness bench-overload bench-slow bench-workers bench-lifecycle bench-soak bench-rivals train docs lock verify format clean
+.PHONY: help serve test wrk bench bench-report bench-startup bench-exactness bench-overload bench-slow bench-workers bench-lifecycle bench-soak bench-score bench-rivals train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -27,8 +27,9 @@ help:
 	@echo "make bench-workers    measure what is lost where one of four workers is killed (4 minutes)"
 	@echo "make bench-lifecycle  measure what clients notice of reloads and of servers replaced in turn (8 minutes)"
 	@echo "make bench-soak       measure what memory grows by over a million requests and 200 reloads (12 minutes)"
+	@echo "make bench-score      measure what scoring files costs, and what is left of it when it is killed (10 minutes)"
 	@echo "make train            train every tutorial model again and publish it into models/"
-	@echo "make verify           train every model again and compare with what is published"
+	@echo "make verify           train every model again and compare with what is published, then soak a server as bench-soak does"
 	@echo "make lock             write the lock files anew from pyproject.toml"
 	@echo "make docs             write the README's tables anew from the code"
 	@echo "make format           format the code"
@@ -64,24 +65,12 @@ bench-startup: $(TESTS)/installed
 bench-exactness: $(TESTS)/installed
 	$(TESTS)/bin/python -m benchmarks.exactness --requests 1000000
 
-bench-overload: $(TESTS)/installed wrk
-	$(TESTS)/bin/python -m benchmarks.overload
+bench-overload bench-slow bench-workers bench-lifecycle bench-soak: bench-%: $(TESTS)/installed wrk
+	$(TESTS)/bin/python -m benchmarks.$(patsubst slow,slow_clients,$*)
 	$(TESTS)/bin/python -m benchmarks.report
 
-bench-slow: $(TESTS)/installed wrk
-	$(TESTS)/bin/python -m benchmarks.slow_clients
-	$(TESTS)/bin/python -m benchmarks.report
-
-bench-workers: $(TESTS)/installed wrk
-	$(TESTS)/bin/python -m benchmarks.workers
-	$(TESTS)/bin/python -m benchmarks.report
-
-bench-lifecycle: $(TESTS)/installed wrk
-	$(TESTS)/bin/python -m benchmarks.lifecycle
-	$(TESTS)/bin/python -m benchmarks.report
-
-bench-soak: $(TESTS)/installed wrk
-	$(TESTS)/bin/python -m benchmarks.soak
+bench-score: $(TESTS)/installed
+	$(TESTS)/bin/python -m benchmarks.scoring
 	$(TESTS)/bin/python -m benchmarks.report
 
 train: $(TESTS)/installed
@@ -90,8 +79,11 @@ train: $(TESTS)/installed
 docs: $(TESTS)/installed
 	$(TESTS)/bin/python -m tests.documentation
 
-verify: $(TESTS)/installed
+# What the soak measures here is shown, and not kept in place of the figures of benchmarks/.
+verify: $(TESTS)/installed wrk
 	$(TESTS)/bin/forwardpass train --check
+	figures=$$(mktemp -d) && trap 'rm -r "$$figures"' EXIT && \
+		$(TESTS)/bin/python -m benchmarks.soak --output "$$figures"
 
 format: $(TESTS)/installed
 	$(TESTS)/bin/ruff format .
@@ -130,13 +122,15 @@ RIVAL_COMPILE = $(filter-out --generate-hashes,$(COMPILE))
 
 lock: $(TESTS)/installed
 	$(COMPILE) --extra cpu pyproject.toml --output-file requirements-cpu.lock
-	grep '"pyarrow' pyproject.toml | cut -d'"' -f2 | $(COMPILE) - --output-file requirements-batch.lock
+	$(TESTS)/bin/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["batch"], sep="\n")' | \
+		$(COMPILE) - --output-file requirements-batch.lock
 	echo kserve==0.21.0 | $(COMPILE) - --output-file requirements-kserve.lock
 	for rival in bentoml==1.4.39 litserve==0.2.19 mlserver==1.7.1 mosec==0.9.8 'ray[serve]==2.60.0'; do \
 		printf '%s\n' "$$rival" onnxruntime==1.31.1 | $(RIVAL_COMPILE) - \
 			--output-file "benchmarks/rivals/$${rival%%[=[]*}.lock" || exit; done
-	echo torch | $(COMPILE) --excludes - --extra cpu --extra batch --extra otel --extra training --extra test pyproject.toml \
-		--output-file requirements-test.lock
+	echo torch | $(COMPILE) --excludes - --extra cpu --extra batch --extra ray --extra otel --extra training --extra test \
+		pyproject.toml --output-file requirements-test.lock
 
 clean:
 	rm -rf $(SERVICE) $(TESTS) $(KSERVE) $(RIVALS:%=.venv-rival-%)

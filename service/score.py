@@ -23,7 +23,7 @@ from service.scoring.progress import display
 from service.scoring.recipe import Recipe
 from service.scoring.results import Place
 from service.scoring.scorer import OnError, Scorer
-from service.scoring.sources import STANDARD_INPUT, File, find_files
+from service.scoring.sources import File, find_files
 from service.scoring.target import Target
 from service.scoring.walk import Inputs
 from service.scoring.writing import Output, Results, write
@@ -96,11 +96,7 @@ def score(  # noqa: PLR0913  # a model, files, and how to run
     manifest = decided.manifest
     output = Path(target)
     form = form_given(output_format, _OUTPUT_FLAG) if output_format else form_of(output.name, _OUTPUT_FLAG)
-    files = find_files(source, format)
-    resumable = files[0].path != STANDARD_INPUT
-    if resume and not resumable:
-        raise ScoreError("standard input is gone once it is read, so that nothing can be resumed: score a file")
-    _refuse_own_output(source, files, output)
+    files = _files(source, format, output, resume=resume)
     inputs = Inputs(files)
     layout = _layout(inputs, manifest, columns or {}, keep)
     types = types_of(layout, files[0].form)
@@ -117,7 +113,7 @@ def score(  # noqa: PLR0913  # a model, files, and how to run
         shown = display(sum(file.bytes for file in files), progress)
         with Journal(own.path, own.parts, identity, scorer.schema) as journal, shown:
             journal.begin(resume=resume, overwrite=overwrite)
-            write(results, written, journal, shown, resumable=resumable)
+            write(results, written, journal, shown, resumable=not files[0].is_standard_input)
             if not written.rows:
                 raise ScoreError(f"{files[0].name if len(files) == 1 else source}: it has no rows")
             own.finish()
@@ -142,13 +138,17 @@ def _open(  # noqa: PLR0913  # a model, and how to run it
     return place, loaded, decided
 
 
-def _refuse_own_output(source: str | Path, files: Sequence[File], output: Path) -> None:
-    """Raise `ScoreError` where the output would be read: now, or by the next run over the same folder."""
+def _files(source: str | Path, given: str | None, output: Path, *, resume: bool) -> tuple[File, ...]:
+    """The files to be scored; raises `ScoreError` where the output would be read: now, or by the next run over them."""
+    files = find_files(source, given)
+    if resume and files[0].is_standard_input:
+        raise ScoreError("standard input is gone once it is read, so that nothing can be resumed: score a file")
     resolved = output.resolve()
-    if any(Path(file.path).resolve() == resolved for file in files if file.path != STANDARD_INPUT):
+    if any(Path(file.path).resolve() == resolved for file in files if not file.is_standard_input):
         raise ScoreError(f"{output} is among the files to be scored: name another output")
     if Path(source).is_dir() and resolved.is_relative_to(Path(source).resolve()):
         raise ScoreError(f"{output} lies in the folder {source}, of which the next run would score it: name another")
+    return files
 
 
 def _find(models: Path, model: str) -> tuple[Path, str]:

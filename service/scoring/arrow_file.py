@@ -5,11 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping
 import pyarrow as pa
 
 from service.errors import ScoreError
-from service.scoring.blocks import BLOCK_BYTES, BLOCK_ROWS, Block, Columns, joined, plain, plain_schema, unreadable
-from service.scoring.sources import STANDARD_INPUT, File
-from service.scoring.text_file import damaged, decompressed, open_raw
+from service.scoring.blocks import (
+    BLOCK_BYTES,
+    BLOCK_ROWS,
+    Block,
+    Decoded,
+    joined,
+    plain,
+    plain_schema,
+    refuse_many_columns,
+)
+from service.scoring.sources import File, unreadable
+from service.scoring.streams import damaged, decompressed, open_raw
 
-MOST_COLUMNS = 1 << 16
 _BLOCKS = 4
 """About so many blocks are a segment: its last one may be small."""
 _MAGIC = b"ARROW1"
@@ -45,17 +53,17 @@ class ArrowFile:
             size = share * (stop - start)
             try:
                 for batch in in_blocks(batches, self._block_bytes):
-                    yield Columns(batch, size)
+                    yield Decoded(batch, size)
                     size = 0
             except (pa.ArrowException, OSError) as error:
-                raise unreadable(self._file, error) from None
+                raise unreadable(self._file.name, error) from None
 
     def _opened(self, options: pa.ipc.IpcReadOptions | None = None) -> pa.ipc.RecordBatchFileReader:
         try:
             # Not mapped: pages of a mapped file count as memory.
             return pa.ipc.open_file(pa.OSFile(self._file.path), options=options)
         except (pa.ArrowException, OSError) as error:
-            raise unreadable(self._file, error) from None
+            raise unreadable(self._file.name, error) from None
 
 
 class ArrowStream:
@@ -76,13 +84,13 @@ class ArrowStream:
         """The rows, as they are: the columns in `types`, whatever types stand there. Standard input gives them once."""
         names = list(types)
         stream, self._begun = self._begun, None
-        if stream is None and self._file.path == STANDARD_INPUT:
+        if stream is None and self._file.is_standard_input:
             raise ScoreError("standard input: it can be read only once")
         stream = stream or _Stream(self._file)
         before = 0
         for batch in in_blocks((batch.select(names) for batch in stream.batches()), self._block_bytes):
-            now = before + batch.nbytes if self._file.path == STANDARD_INPUT else stream.tell()
-            yield Columns(batch, now - before)
+            now = before + batch.nbytes if self._file.is_standard_input else stream.tell()
+            yield Decoded(batch, now - before)
             before = now
 
 
@@ -123,7 +131,7 @@ class _Stream:
     def _error(self, error: Exception) -> ScoreError:
         if isinstance(error, OSError):
             return damaged(self._file, error, self._text.came)
-        return unreadable(self._file, error)
+        return unreadable(self._file.name, error)
 
 
 class _Behind:
@@ -161,13 +169,13 @@ class _Behind:
 
 def open_arrow(file: File, block_bytes: int = BLOCK_BYTES) -> ArrowFile | ArrowStream:
     """The file in the format that its first bytes show. Raises `ScoreError` where it cannot be read."""
-    if file.form.compression is None and file.path != STANDARD_INPUT:
+    if file.form.compression is None and not file.is_standard_input:
         try:
             with open_raw(file) as raw:
                 if raw.read(len(_MAGIC)) == _MAGIC:
                     return ArrowFile(file, block_bytes)
         except OSError as error:
-            raise unreadable(file, error) from None
+            raise unreadable(file.name, error) from None
     return ArrowStream(file, block_bytes)
 
 
@@ -193,6 +201,5 @@ def _slices(batch: pa.RecordBatch, block_bytes: int) -> Iterator[pa.RecordBatch]
 
 
 def _checked(schema: pa.Schema, file: File) -> pa.Schema:
-    if len(schema) > MOST_COLUMNS:
-        raise ScoreError(f"{file.name}: expected are at most {MOST_COLUMNS:,} columns, got {len(schema):,}")
+    refuse_many_columns(len(schema), file.name)
     return plain_schema(schema)

@@ -9,13 +9,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from service.errors import ScoreError
-from service.scoring.sources import File
 
 BLOCK_BYTES = 8 << 20
 """About so many bytes of text, or of decoded columns, are a block."""
 BLOCK_ROWS = 1 << 16
 """No more rows are in a block of columns."""
-_LONGEST_REASON = 200
+MOST_COLUMNS = 1 << 16
 
 
 class RowFault(NamedTuple):
@@ -61,8 +60,8 @@ class Block(Protocol):
         """The rows that can be taken apart, and what is wrong with the others. Raises `ScoreError` as above."""
 
 
-class Columns(NamedTuple):
-    """A block that was decoded already, as those of Parquet and Arrow are."""
+class Decoded(NamedTuple):
+    """A block of what is decoded already, as Parquet and Arrow are."""
 
     batch: pa.RecordBatch
     size: int
@@ -76,10 +75,10 @@ class Columns(NamedTuple):
         return Loose(self.batch, np.arange(self.batch.num_rows), self.batch.num_rows, ())
 
 
-def unreadable(file: File, error: Exception) -> ScoreError:
-    """The error of a file that a library or the system cannot read, in one line."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ScoreError(f"{file.name}: it cannot be read: {' '.join(reason.split())[:_LONGEST_REASON]}")
+def refuse_many_columns(count: int, name: str) -> None:
+    """Raise `ScoreError` where the file of this name has more columns than any may have."""
+    if count > MOST_COLUMNS:
+        raise ScoreError(f"{name}: expected are at most {MOST_COLUMNS:,} columns, got {count:,}")
 
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:

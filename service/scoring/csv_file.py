@@ -1,8 +1,7 @@
-"""CSV files: where their records end, and their blocks as columns."""
+"""CSV files, read in blocks of columns."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,16 +11,11 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from service.codec.faults import describe
-from service.errors import ScoreError
-from service.scoring.blocks import BLOCK_BYTES, Block, Loose, RowFault, UnfitError, unreadable
-from service.scoring.sources import File
-from service.scoring.text_file import BrokenError, Piece, TextFile
+from service.scoring.blocks import BLOCK_BYTES, Block, Loose, RowFault, UnfitError
+from service.scoring.csv_records import cut, header_of
+from service.scoring.sources import File, unreadable
+from service.scoring.text_file import Piece, TextFile
 
-MOST_COLUMNS = 1 << 16
-_QUOTE, _LINE_FEED = 34, 10
-_EDGES = np.zeros(256, np.bool_)
-_EDGES[[ord(","), ord("\n"), ord("\r")]] = True
-"""The bytes between which a cell stands."""
 _MARK = b"\xef\xbb\xbf"
 _NOT_BLANK = re.compile(rb"[^\r\n]")
 _LONGEST_QUOTE = 41
@@ -33,10 +27,7 @@ class CsvFile:
     def __init__(self, file: File, chunk: int = BLOCK_BYTES) -> None:
         """Read the header. Raises `ScoreError` where there is none that can be used."""
         self._text = TextFile(file, cut, chunk)
-        first = self._text.first
-        blank = len(first) - len(first.lstrip(b"\r\n"))
-        self._header = blank + _end_of_record(first[blank:])
-        names = _cells(first[blank : self._header].rstrip(b"\r\n"), file)
+        self._header, names = header_of(self._text.first, file)
         self.schema = pa.schema([pa.field(name, pa.string()) for name in names])
         self._file = file
 
@@ -121,7 +112,7 @@ class _CsvBlock(NamedTuple):
         try:
             batch = self.columns.parse(self._text(), on_ragged=note)
         except pa.ArrowInvalid as error:
-            raise unreadable(self.columns.file, error) from None
+            raise unreadable(self.columns.file.name, error) from None
         count = batch.num_rows + len(faults)
         rows = np.delete(np.arange(count), [fault.row for fault in faults])
         batch, kept, others = _as_text(batch, rows)
@@ -153,105 +144,3 @@ def _as_text(
         batch, rows = batch.take(pa.array(kept)), rows[kept]
     strings = [pc.cast(column, pa.string()) for column in batch.columns]
     return pa.RecordBatch.from_arrays(strings, names=batch.schema.names), rows, faults
-
-
-def cut(text: bytes, *, is_last: bool) -> int:
-    """Where the last whole record ends, as `Cut` says: behind the last LF that stands in no quoted cell."""
-    quotes, fault, reason = _quotes(text)
-    limit = len(text) if fault is None else fault
-    # Where each quoted cell, or half of one with a doubled quote in it, begins and ends by turns.
-    end = text.rfind(b"\n", 0, limit)
-    while end >= 0:
-        before = int(np.searchsorted(quotes, end))
-        if before % 2 == 0:
-            break
-        end = text.rfind(b"\n", 0, int(quotes[before - 1]))
-    is_closed = len(quotes) % 2 == 0
-    if is_last and fault is None and is_closed:
-        return len(text)
-    if end < 0 and fault is not None:
-        raise BrokenError(0, reason)
-    if end < 0 and is_last:
-        raise BrokenError(0, "a quote that is opened in the row that begins here is never closed")
-    return end + 1
-
-
-def _quotes(text: bytes) -> tuple[npt.NDArray[np.int64], int | None, str]:
-    """The quotes that open and close, by turns; where one closes that may not, and why.
-
-    A quote opens a cell as its first byte; a doubled one within closes and opens again; any other in a cell that is
-    not quoted is a sign like others. One that closes must have the cell's end, or its twin, behind it: else the file
-    was written by other rules, or a quote before it was never closed.
-    """
-    if b'"' not in text:
-        return np.zeros(0, np.int64), None, ""
-    signs = np.frombuffer(text, np.uint8)
-    quotes = np.flatnonzero(signs == _QUOTE)
-    opening, closing = quotes[0::2], quotes[1::2]
-    before = signs[opening - 1]
-    before[:1] = _LINE_FEED if opening[0] == 0 else before[:1]
-    behind = signs[np.minimum(closing + 1, len(text) - 1)]
-    # The last byte of the text may be a quote: what comes behind it is seen with the next piece.
-    if (_EDGES[before] | (before == _QUOTE)).all() and (_EDGES[behind] | (behind == _QUOTE)).all():
-        return quotes, None, ""
-    return _quotes_one_by_one(text, quotes)
-
-
-def _quotes_one_by_one(text: bytes, quotes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int | None, str]:
-    """The same, where quotes are literal or wrong."""
-    found: list[int] = []
-    is_quoted, twin = False, -1
-    for place in quotes.tolist():
-        before, behind = text[place - 1 : place], text[place + 1 : place + 2]
-        if is_quoted:
-            if behind not in (b"", b",", b"\n", b"\r", b'"'):
-                reason = f"expected a comma or the line's end behind the quote that closes a cell, got {_sign(behind)}"
-                return np.array(found[:-1], np.int64), found[-1], reason
-            found.append(place)
-            is_quoted, twin = False, place + 1 if behind == b'"' else -1
-        elif place in (0, twin) or before in (b",", b"\n", b"\r"):
-            found.append(place)
-            is_quoted = True
-    return np.array(found, np.int64), None, ""
-
-
-def _sign(byte: bytes) -> str:
-    """A byte of text as a person writes it."""
-    return repr(byte.decode()) if byte.isascii() else f"the byte 0x{byte.hex()}"
-
-
-def _end_of_record(text: bytes) -> int:
-    """Where the first record of a piece ends, behind its LF."""
-    quotes, _, _ = _quotes(text)
-    end = text.find(b"\n")
-    while end >= 0:
-        before = int(np.searchsorted(quotes, end))
-        if before % 2 == 0:
-            return end + 1
-        end = text.find(b"\n", int(quotes[before]) if before < len(quotes) else len(text))
-    return len(text)
-
-
-def _cells(record: bytes, file: File) -> list[str]:
-    """The names that a header holds."""
-    quotes, _, _ = _quotes(record)
-    if len(_outside(quotes, record, "\r")):
-        raise ScoreError(f"{file.name}: its lines end in CR alone: expected are LF or CR LF")
-    commas = _outside(quotes, record, ",")
-    if len(commas) >= MOST_COLUMNS:
-        raise ScoreError(f"{file.name}: expected are at most {MOST_COLUMNS:,} columns, got {len(commas) + 1:,}")
-    edges = [-1, *commas.tolist(), len(record)]
-    try:
-        cells = [record[start + 1 : stop].decode() for start, stop in pairwise(edges)]
-    except UnicodeDecodeError as error:
-        raise ScoreError(
-            f"{file.name}: expected is a header in UTF-8, got {describe(error.object[:_LONGEST_QUOTE])} in it"
-        ) from None
-    return [cell[1:-1].replace('""', '"') if cell[:1] == '"' else cell for cell in cells]
-
-
-def _outside(quotes: npt.NDArray[np.int64], text: bytes, sign: str) -> npt.NDArray[np.int64]:
-    """Where the sign stands in no quoted cell."""
-    places = np.flatnonzero(np.frombuffer(text, np.uint8) == ord(sign))
-    outside: npt.NDArray[np.int64] = places[np.searchsorted(quotes, places) % 2 == 0]
-    return outside

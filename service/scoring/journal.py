@@ -35,6 +35,8 @@ _HELD_BYTES = 1 << 22
 _FAULT_BYTES = 200
 """About so large is a row's fault."""
 _MOST_DIFFERENCES = 5
+_UNREAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
 
 
 def is_whole(seconds: float, size: int) -> bool:
@@ -182,7 +184,7 @@ class Journal:
             if (len(content), zlib.crc32(content)) != (line.bytes, line.crc32):
                 return None
             results = list(read_results(pa.py_buffer(content)))
-        except (OSError, pa.ArrowInvalid, msgspec.DecodeError):
+        except (OSError, pa.ArrowInvalid, *_UNREAD):
             return None
         is_same = (len(results), results[-1].place) == (line.blocks, line.end) if results else False
         return results if is_same and results[0].scored.batch.schema.equals(self._schema) else None
@@ -305,7 +307,7 @@ def _identity(path: Path) -> dict[str, Any] | None:
         with path.open("rb") as file:
             first = file.readline()
         identity = msgspec.json.decode(first)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, *_UNREAD):
         return None
     return identity if first.endswith(b"\n") and isinstance(identity, dict) else None
 
@@ -320,7 +322,7 @@ def _lines(path: Path) -> Iterator[tuple[int, int, _Line]]:
         for number, text in enumerate(file, 1):
             try:
                 line = decoder.decode(text)
-            except msgspec.DecodeError:
+            except _UNREAD:
                 return
             if not text.endswith(b"\n") or line.file != _part_name(number):
                 return

@@ -7,12 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from service.errors import ScoreError
-from service.scoring.blocks import BLOCK_BYTES, Block, Loose, UnfitError
-from service.scoring.json_rows import count_objects, infer, parse, take_apart
+from service.scoring.blocks import BLOCK_BYTES, Block, Loose, UnfitError, refuse_many_columns
+from service.scoring.json_rows import count_objects, parse, take_apart
+from service.scoring.json_types import infer
 from service.scoring.sources import File
 from service.scoring.text_file import Piece, TextFile
-
-MOST_COLUMNS = 1 << 16
 
 
 class JsonLinesFile:
@@ -26,8 +25,7 @@ class JsonLinesFile:
             expected = 'a JSON object on each line, such as {"width": 1.5}'
             raise ScoreError(f"{file.name}: expected is {expected}, and its first lines have none")
         self.schema = schema
-        if len(self.schema) > MOST_COLUMNS:
-            raise ScoreError(f"{file.name}: expected are at most {MOST_COLUMNS:,} columns, got {len(self.schema):,}")
+        refuse_many_columns(len(schema), file.name)
 
     def segments(self, start: int = 0) -> Iterator[tuple[int, int]]:
         """Ranges of bytes."""

@@ -1,10 +1,9 @@
-"""Lines of JSON as rows: the types of their columns, the fast way to read them, and the close look at each."""
+"""Lines of JSON as rows: all at once, and one by one where that fails."""
 
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -14,24 +13,13 @@ from pyarrow import json as arrow_json
 
 from service.codec.faults import describe
 from service.scoring.blocks import RowFault
-from service.scoring.json_types import MISFIT, column_type, judge_of
+from service.scoring.json_judges import MISFIT, judge_of
 
 _LONGEST_QUOTE = 41
 _NOT_BLANK = re.compile(rb"\S")
 _BRACES = b"{}"
 _DECODER = msgspec.json.Decoder()
 _UNREAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-def infer(text: bytes) -> pa.Schema | None:
-    """The columns of some lines, in the order in which they appear; None where no line is an object with a name.
-
-    Not by pyarrow, which takes some texts for times and long integers for doubles, and ends the process where lists
-    are nested deeply. Faulty lines are passed over.
-    """
-    objects = [value for value in map(_read, text.split(b"\n")) if isinstance(value, dict)]
-    names = dict.fromkeys(chain.from_iterable(objects))
-    return pa.schema([(name, column_type([one.get(name) for one in objects])) for name in names]) if names else None
 
 
 def parse(text: bytes, schema: pa.Schema) -> pa.RecordBatch:
@@ -173,7 +161,7 @@ def _refusal(place: int, line: bytes, schema: pa.Schema) -> RowFault:
     try:
         value = json.loads(line, object_pairs_hook=keep)
     except (ValueError, RecursionError):
-        return RowFault(place, "", "a JSON object", describe(line[:_LONGEST_QUOTE].decode(errors="replace")))
+        return RowFault(place, "", "a JSON object", _quoted(line))
     if not isinstance(value, dict):
         return RowFault(place, "", "a JSON object", describe(value))
     names = [name for name, _ in pairs]
@@ -185,17 +173,9 @@ def _refusal(place: int, line: bytes, schema: pa.Schema) -> RowFault:
             return RowFault(place, field.name, *judge.fault(own))
         if isinstance(own, float) and math.isinf(own):
             return RowFault(place, field.name, "a number", describe(own))
-    return RowFault(
-        place, "", "an object of the columns' types", describe(line[:_LONGEST_QUOTE].decode(errors="replace"))
-    )
+    return RowFault(place, "", "an object of the columns' types", _quoted(line))
 
 
-def _read(line: bytes) -> Any:  # noqa: ANN401  # JSON
-    """The value of a line; None where it has none. NaN is a number here, as it is to pyarrow."""
-    try:
-        return _DECODER.decode(line)
-    except _UNREAD:
-        try:
-            return json.loads(line)
-        except (ValueError, RecursionError):
-            return None
+def _quoted(line: bytes) -> str:
+    """The beginning of a line that may be very long."""
+    return describe(line[:_LONGEST_QUOTE].decode(errors="replace"))

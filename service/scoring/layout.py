@@ -11,6 +11,7 @@ import pyarrow as pa
 from service.codec.tensors import element_type
 from service.errors import ScoreError
 from service.manifest import VARIABLE, ModelManifest, TensorSpec
+from service.scoring.arrow_types import holds_texts, is_list, nested, widest_type
 from service.scoring.formats import Form
 from service.scoring.predictions import fields_of, refuse_twins
 
@@ -40,7 +41,7 @@ class Layout(NamedTuple):
     keep: tuple[str, ...]
 
 
-class _There:
+class _Columns:
     """The columns of a file, which may be very many."""
 
     def __init__(self, schema: pa.Schema, where: str) -> None:
@@ -77,7 +78,7 @@ def match(  # noqa: PLR0913  # a model, a file, and what is wanted of it
         if name not in known:
             takes = _some(_all_names(manifest))
             raise ScoreError(f"{manifest.name} has no input or feature {name!r} to map a column to: it takes {takes}")
-    columns = _There(there, where)
+    columns = _Columns(there, where)
     cells = tuple(cell for spec in manifest.inputs for cell in _cells(spec, manifest, columns, names))
     refuse_twins([cell.column for cell in cells], f"{manifest.name} takes")
     for cell in cells:
@@ -110,22 +111,6 @@ def as_read(there: pa.Schema, types: Mapping[str, pa.DataType]) -> pa.Schema:
     return pa.schema([(name, found[name] if pa.types.is_null(own) else own) for name, own in types.items()])
 
 
-def holds_texts(datatype: pa.DataType) -> bool:
-    """Whether a column of this type is one of strings, however Arrow lays them out."""
-    return bool(pa.types.is_string(datatype) or pa.types.is_large_string(datatype) or pa.types.is_string_view(datatype))
-
-
-def is_list(datatype: pa.DataType) -> bool:
-    """Whether a column of this type has lists, however Arrow lays them out."""
-    return bool(
-        pa.types.is_list(datatype)
-        or pa.types.is_large_list(datatype)
-        or pa.types.is_fixed_size_list(datatype)
-        or pa.types.is_list_view(datatype)
-        or pa.types.is_large_list_view(datatype)
-    )
-
-
 def _type_of(cell: Cell, form: Form) -> pa.DataType:
     element = element_type(cell.spec.datatype)
     if form.format == "csv":
@@ -133,11 +118,7 @@ def _type_of(cell: Cell, form: Form) -> pa.DataType:
     # Whether a context is words or their ids shows in the file alone.
     if form.format != "jsonl" or (cell.spec.vocabulary is not None and cell.shape):
         return pa.null()
-    integers = pa.uint64() if cell.spec.datatype == "UINT64" else pa.int64()
-    datatype = {bool: pa.bool_(), int: integers, float: pa.float64(), str: pa.string()}[element]
-    for _ in cell.shape:
-        datatype = pa.list_(datatype)
-    return datatype
+    return nested(widest_type(cell.spec), len(cell.shape))
 
 
 def _list_names(spec: TensorSpec, manifest: ModelManifest) -> list[str]:
@@ -162,7 +143,7 @@ def _all_names(manifest: ModelManifest) -> Iterator[str]:
         yield from _element_names(spec) or _list_names(spec, manifest)
 
 
-def _cells(spec: TensorSpec, manifest: ModelManifest, there: _There, names: Mapping[str, str]) -> list[Cell]:
+def _cells(spec: TensorSpec, manifest: ModelManifest, there: _Columns, names: Mapping[str, str]) -> list[Cell]:
     """The columns that hold one input: one of lists, or one for each element, which are preferred where all are."""
     lists = [column for name in _list_names(spec, manifest) if (column := names.get(name, name)) in there.types]
     elements = [names.get(name, name) for name in _element_names(spec)]
@@ -181,7 +162,7 @@ def _cells(spec: TensorSpec, manifest: ModelManifest, there: _There, names: Mapp
     return [Cell(column, spec, ()) for column in elements]
 
 
-def _refuse_other_types(cell: Cell, there: _There, *, takes_words: bool) -> None:
+def _refuse_other_types(cell: Cell, there: _Columns, *, takes_words: bool) -> None:
     """Raise `ScoreError` for a column of which no cell could ever be what it should be."""
     declared = datatype = there.types[cell.column]
     depth = 0

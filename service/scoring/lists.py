@@ -15,7 +15,8 @@ from service.codec.faults import all_fit, with_integers
 from service.codec.tensors import Array, element_type
 from service.codec.words import LONGEST_CONTEXT
 from service.manifest import VARIABLE, TensorSpec
-from service.scoring.layout import Cell, holds_texts, is_list
+from service.scoring.arrow_types import holds_texts, is_list, nested, widest_type
+from service.scoring.layout import Cell
 from service.scoring.values import Mask, elements_of
 
 Places = npt.NDArray[np.int64]
@@ -171,10 +172,7 @@ def _ids(spec: TensorSpec, leaves: pa.Array) -> tuple[Array, Mask]:
 
 def _from_json(spec: TensorSpec, shape: Sequence[int], texts: pa.Array, *, takes_words: bool) -> pa.Array:
     """Lists of the JSON in each cell; null where it is none, or none of the tensor's."""
-    wide = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[element_type(spec.datatype)]
-    datatype = pa.string() if takes_words else pa.uint64() if spec.datatype == "UINT64" else wide
-    for _ in shape:
-        datatype = pa.list_(datatype)
+    datatype = nested(pa.string() if takes_words else widest_type(spec), len(shape))
     read = _words_in if takes_words else _value_in
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
         nested_lists(str if takes_words else element_type(spec.datatype), len(shape))

@@ -13,11 +13,13 @@ from service.codec.tensors import element_type
 from service.codec.words import LONGEST_CONTEXT, find_context_faults
 from service.errors import MAX_FAULTS, RequestError
 from service.manifest import TensorSpec
+from service.scoring.arrow_types import holds_texts
 from service.scoring.blocks import RowFault
-from service.scoring.layout import Cell, holds_texts
+from service.scoring.layout import Cell
 from service.scoring.lists import Places, json_value
 
-RowPart = tuple[str, str]
+_Said = tuple[str, str]
+"""What was expected, and what is there."""
 _NOUNS = {bool: "0 or 1", int: "an integer", float: "a number", str: "a string"}
 
 
@@ -26,7 +28,7 @@ def faults_of(cell: Cell, column: pa.Array, places: Places, rows: Places, *, tak
     column = column.take(pa.array(places))
     is_text = holds_texts(column.type)
     # The usual dirty file has very many, most of them alike.
-    known: dict[object, list[RowPart]] = {}
+    known: dict[object, list[_Said]] = {}
     for row, value in zip(rows.tolist(), column.to_pylist(), strict=True):
         # NaN is not equal to itself, nor 1 to the text "1"; lists may be large.
         key = None if isinstance(value, list) else (type(value), value) if value == value else "nan"  # noqa: PLR0124  # the same
@@ -41,7 +43,7 @@ def faults_of(cell: Cell, column: pa.Array, places: Places, rows: Places, *, tak
             yield RowFault(row, cell.column, expected, got)
 
 
-def _errors(cell: Cell, value: Any, *, is_text: bool, takes_words: bool) -> Iterator[RowPart]:  # noqa: ANN401  # JSON
+def _errors(cell: Cell, value: Any, *, is_text: bool, takes_words: bool) -> Iterator[_Said]:  # noqa: ANN401  # JSON
     """What was expected and what is there, for each fault of a value."""
     if is_text and value is not None:
         if not cell.shape:
@@ -68,7 +70,7 @@ def _expected(spec: TensorSpec) -> str:
     return f"{_NOUNS[element_type(spec.datatype)]} that {spec.datatype} can hold"
 
 
-def _told(error: RequestError) -> RowPart:
+def _told(error: RequestError) -> _Said:
     (fault,) = error.faults
     return f"{fault.expected} at {fault.pointer}" if fault.pointer else fault.expected, fault.got
 
@@ -79,7 +81,7 @@ def _as_json(spec: TensorSpec, value: Any) -> Any:  # noqa: ANN401  # JSON
         return [_as_json(spec, one) for one in value]
     if isinstance(value, Decimal):
         value = float(value)
-    if element_type(spec.datatype) is bool and value in (0, 1) and value is not None:
+    if element_type(spec.datatype) is bool and value in (0, 1):
         return bool(value)
     if spec.allow_non_finite and isinstance(value, float) and not math.isfinite(value):
         return 0.0

@@ -26,7 +26,7 @@ from service.scoring.walk import Inputs
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # The same: it takes the signals that end a process, and prints where they came.
 os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
-# Read by Ray when it connects: each scoring would show an error otherwise, about how Ray Data makes its actors.
+# Read by Ray when it connects: else each scoring shows an error, about how Ray Data makes its actors.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 import ray
@@ -39,6 +39,7 @@ from ray.util.annotations import RayDeprecationWarning
 _OBJECT_BYTES = 4 << 20
 """Results of a segment are sent together until they have so many bytes: Ray takes some 10 ms for each time."""
 _CALL_SECONDS = 10
+_LONGEST_REASON = 300
 _RETRIES = 3
 """A segment that has ended so many actors ends the scoring with the next: it would end all that are to come."""
 
@@ -87,16 +88,16 @@ def run(
     try:
         with _cluster():
             dataset = _dataset(_Work(Path.cwd(), tuple(files), dict(types), after, recipe))
+            tables = cast("Generator[Any]", iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow")))
             # The actors end with it, also where nobody wants the rest.
-            results = cast("Generator[Any]", iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow")))
-            with closing(results):
-                for table in results:
+            with closing(tables):
+                for table in tables:
                     yield from _received(table)
     except UserCodeException:
         # A fault of ours, which is no sentence.
         raise
-    except (RayError, ExecutionTimeoutError, ConnectionError) as error:
-        raise ScoreError(f"the Ray cluster fails: {str(error).strip().partition(chr(10))[0]}") from error
+    except (RayError, ExecutionTimeoutError) as error:
+        raise ScoreError(f"the Ray cluster fails: {_line(error)}") from error
 
 
 @contextmanager
@@ -108,13 +109,21 @@ def _cluster() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS") or "local"
     _call_on(address)
     cpus = usable_cpus().threads if address == "local" else None
-    settings = {"num_cpus": cpus, "include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    settings: dict[str, Any] = {
+        "num_cpus": cpus,
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
     # On the main thread Ray would put a signal handler of its own in place of this process's. The thread stays, for a
     # cluster ends with the thread that has begun it.
     with ThreadPoolExecutor(1, "ray") as keeper:
         begun = keeper.submit(ray.init, address, **settings)
         try:
-            begun.result()
+            try:
+                begun.result()
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise ScoreError(f"no Ray cluster can be had at {address}: {_line(error)}") from error
             yield
         finally:
             wait([begun])
@@ -218,3 +227,7 @@ def _received(table: pa.Table) -> Iterator[Result]:
         if error.is_valid:
             raise pickle.loads(error.as_py())  # noqa: S301  # one of our own actors wrote it
         yield from read_results(table["results"][row].as_buffer())
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:_LONGEST_REASON]

@@ -6,10 +6,18 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from service.errors import ScoreError
-from service.scoring.blocks import BLOCK_BYTES, BLOCK_ROWS, Block, Columns, joined, plain, plain_schema, unreadable
-from service.scoring.sources import STANDARD_INPUT, File
+from service.scoring.blocks import (
+    BLOCK_BYTES,
+    BLOCK_ROWS,
+    Block,
+    Decoded,
+    joined,
+    plain,
+    plain_schema,
+    refuse_many_columns,
+)
+from service.scoring.sources import File, unreadable
 
-MOST_COLUMNS = 1 << 16
 _BUFFER = 1 << 20
 """A column of a row group is read in such parts, not whole: so memory is flat whatever the row groups' size."""
 _SAMPLES = 64
@@ -25,15 +33,13 @@ class ParquetFile:
     def __init__(self, file: File, block_bytes: int = BLOCK_BYTES) -> None:
         """Read what stands at the file's end. Raises `ScoreError` where it is not Parquet or not whole."""
         self._file, self._block_bytes = file, block_bytes
-        if file.path == STANDARD_INPUT:
+        if file.is_standard_input:
             raise ScoreError("standard input: Parquet begins to be read at its end: give it as a file")
         if file.bytes == 0:
             raise ScoreError(f"{file.path}: it is empty")
         with self._opened() as opened:
             self._metadata = opened.metadata
-            if self._metadata.num_columns > MOST_COLUMNS:
-                count = self._metadata.num_columns
-                raise ScoreError(f"{file.path}: expected are at most {MOST_COLUMNS:,} columns, got {count:,}")
+            refuse_many_columns(self._metadata.num_columns, file.name)
             self.schema = plain_schema(opened.schema_arrow)
 
     def segments(self, start: int = 0) -> Iterator[tuple[int, int]]:
@@ -57,9 +63,9 @@ class ParquetFile:
             try:
                 for batch in _of(rows, (plain(batch.select(names)) for batch in batches)):
                     size = self._file.bytes * batch.num_rows // self._metadata.num_rows
-                    yield Columns(batch, size)
+                    yield Decoded(batch, size)
             except (pa.ArrowException, OSError) as error:
-                raise unreadable(self._file, error) from None
+                raise unreadable(self._file.name, error) from None
 
     def _opened(self, metadata: parquet.FileMetaData | None = None) -> parquet.ParquetFile:
         try:
@@ -68,7 +74,7 @@ class ParquetFile:
                 self._file.path, metadata=metadata, memory_map=False, buffer_size=_BUFFER, pre_buffer=False
             )
         except (pa.ArrowException, OSError) as error:
-            raise unreadable(self._file, error) from None
+            raise unreadable(self._file.name, error) from None
 
     def _rows(self, names: list[str]) -> int:
         """How many rows of these columns make a block."""

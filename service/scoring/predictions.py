@@ -11,6 +11,7 @@ from service.codec.tensors import DTYPES, Array, label_places
 from service.codec.words import likeliest_words
 from service.errors import ComputeError, ScoreError
 from service.manifest import VARIABLE, ModelManifest, TensorSpec
+from service.scoring.arrow_types import nested
 
 _WORD = pa.struct([("word", pa.string()), ("probability", pa.float32())])
 
@@ -26,10 +27,7 @@ def fields_of(manifest: ModelManifest) -> pa.Schema:
         return pa.schema([("next", pa.list_(_WORD)), ("unknown", pa.list_(pa.int32()))])
     fields: list[pa.Field] = []
     for spec, label in manifest.output_columns:
-        datatype = _type_of(spec)
-        if not _is_flat(spec):
-            for _ in spec.row_shape:
-                datatype = pa.list_(datatype)
+        datatype = nested(_type_of(spec), 0 if _is_flat(spec) else len(spec.row_shape))
         fields += [pa.field(name, datatype) for name in _names_of(spec)]
         if label is not None:
             fields.append(pa.field(label, pa.string()))

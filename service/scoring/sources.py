@@ -11,6 +11,7 @@ from service.errors import ScoreError
 from service.scoring.formats import SUFFIXES, Form, form_by_suffix, form_given, form_of
 
 STANDARD_INPUT = "-"
+_LONGEST_REASON = 200
 
 
 class File(NamedTuple):
@@ -25,9 +26,14 @@ class File(NamedTuple):
     form: Form
 
     @property
+    def is_standard_input(self) -> bool:
+        """Whether it can be read only once, from its beginning."""
+        return self.path == STANDARD_INPUT
+
+    @property
     def name(self) -> str:
         """How messages call it."""
-        return "standard input" if self.path == STANDARD_INPUT else self.path
+        return "standard input" if self.is_standard_input else self.path
 
 
 def find_files(source: str | Path, given: str | None) -> tuple[File, ...]:
@@ -71,9 +77,15 @@ def _file(path: str, form: Form | None) -> File:
         with Path(path).open("rb"):
             pass
     except OSError as error:
-        raise ScoreError(f"{path}: it cannot be read: {error.strerror or error}") from None
+        raise unreadable(path, error) from None
     return File(path, status.st_size, status.st_mtime_ns, form or form_of(path))
 
 
 def _cannot_be_read(error: OSError) -> None:
-    raise ScoreError(f"{error.filename}: it cannot be read: {error.strerror or error}")
+    raise unreadable(error.filename, error)
+
+
+def unreadable(name: str, error: Exception) -> ScoreError:
+    """The error of a file that the system or a library cannot read, in one line."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ScoreError(f"{name}: it cannot be read: {' '.join(reason.split())[:_LONGEST_REASON]}")

@@ -13,7 +13,7 @@ from service.errors import ScoreError
 
 JOURNAL = "journal.jsonl"
 _FINISHING = "finishing"
-"""In the parts' folder, besides the journal: all is written, and what lies at the names may be this run's own."""
+"""In the parts' folder, besides the journal: all is written, and files of these stamps, a line each, are its own."""
 
 
 class Target:
@@ -37,6 +37,8 @@ class Target:
         self._resume = resume
         self._quarantine = quarantine
         self._lock = -1
+        self._stamps: set[str] = set()
+        """Of files that an earlier run, which this one goes on with, may have given their names already."""
 
     def __enter__(self) -> Self:
         with self.writing():
@@ -48,9 +50,8 @@ class Target:
                         self._lock_file(whole.fileno(), fcntl.LOCK_SH)
                 # A run that was killed may have left it.
                 self.unfinished_rejected.unlink(missing_ok=True)
-                # A run that was killed between its two names left one of them, or both.
-                if self._resume and (self.parts / _FINISHING).exists():
-                    self._overwrite = True
+                if self._resume:
+                    self._stamps = _stamps(self.parts / _FINISHING)
                 self._refuse(self.path)
                 if self._quarantine:
                     self._refuse(self.rejected)
@@ -76,12 +77,16 @@ class Target:
         """Let the output, which is written and closed, appear, with the file of rejected rows if there is one."""
         with self.writing():
             has_rejected = self.unfinished_rejected.exists()
-            sync(self.unfinished)
-            if has_rejected:
-                sync(self.unfinished_rejected)
-            if has_rejected or self.parts.exists() or self.rejected.exists():
+            own = [self.unfinished, self.unfinished_rejected] if has_rejected else [self.unfinished]
+            self._check_again(has_rejected=has_rejected)
+            for path in own:
+                sync(path)
+            if has_rejected or self.parts.exists():
                 self.parts.mkdir(exist_ok=True)
-                (self.parts / _FINISHING).touch()
+                with (self.parts / _FINISHING).open("a") as finishing:
+                    # Behind those of a run that was killed here before.
+                    finishing.writelines(f"{_stamp(path)}\n" for path in own)
+                sync(self.parts / _FINISHING)
                 sync(self.parts)
             if has_rejected:
                 self.unfinished_rejected.replace(self.rejected)
@@ -91,6 +96,16 @@ class Target:
             self.unfinished.replace(self.path)
             sync(self.path.parent)
             shutil.rmtree(self.parts, ignore_errors=True)
+
+    def _check_again(self, *, has_rejected: bool) -> None:
+        """Raise `ScoreError` where others have removed what is written, or made what would be overwritten."""
+        if not self._is_own(self._lock):
+            gone = f"{self.unfinished} was removed meanwhile"
+            raise ScoreError(f"{self.path}: it cannot be written: {gone}{_kept(self.parts)}")
+        for path in [self.path, self.rejected] if has_rejected else [self.path]:
+            if self._is_foreign(path):
+                allowed = "allow it to be replaced with --overwrite"
+                raise ScoreError(f"{path} has appeared meanwhile: {allowed}{_kept(self.parts)}")
 
     def _take(self) -> int:
         """The unfinished file, open and locked."""
@@ -112,12 +127,18 @@ class Target:
             raise ScoreError(f"another process is scoring into {self.path}") from None
 
     def _refuse(self, path: Path) -> None:
-        if path.exists() and not self._overwrite:
+        if self._is_foreign(path):
             raise ScoreError(f"{path} exists already: name another file, or allow it with --overwrite")
         if path.is_dir():
             raise ScoreError(f"{path}: it cannot be written: Is a directory")
         if path.exists() and not path.is_file():
             raise ScoreError(f"{path}: it cannot be written: it is no file")
+
+    def _is_foreign(self, path: Path) -> bool:
+        """Whether something is there, and may not be overwritten; a link that leads nowhere is something too."""
+        if self._overwrite or not os.path.lexists(path):
+            return False
+        return path.is_symlink() or _stamp(path) not in self._stamps
 
     def _is_own(self, descriptor: int) -> bool:
         """Whether the unfinished file's name is still that of the one that is open: it may have been renamed."""
@@ -138,9 +159,12 @@ def unwritable(path: Path, error: OSError, parts: Path) -> ScoreError:
     """The error of an output that cannot be written; it says where `parts` of it are kept."""
     # pyarrow wraps the system's words into longer ones.
     reason = os.strerror(error.errno) if error.errno else str(error)
+    return ScoreError(f"{path}: it cannot be written: {reason}{_kept(parts)}")
+
+
+def _kept(parts: Path) -> str:
     # Unlike a path's own method, this knows names that are too long.
-    kept = "; what is done is kept: go on with --resume" if os.path.exists(parts / JOURNAL) else ""  # noqa: PTH110  # see above
-    return ScoreError(f"{path}: it cannot be written: {reason}{kept}")
+    return "; what is done is kept: go on with --resume" if os.path.exists(parts / JOURNAL) else ""  # noqa: PTH110  # see above
 
 
 def sync(path: Path) -> None:
@@ -150,3 +174,16 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _stamp(path: Path) -> str:
+    """What tells a file, under any name, from others and from itself once it is changed."""
+    status = path.stat()
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+
+
+def _stamps(path: Path) -> set[str]:
+    """Those in a file, up to a line that is torn."""
+    with suppress(FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+        return set(path.read_text().split("\n")[:-1])
+    return set()

@@ -1,16 +1,13 @@
 """Files of text, plain or compressed, cut into pieces of whole records that can be read one by one."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import pyarrow as pa
-
 from service.errors import ScoreError
-from service.scoring.blocks import BLOCK_BYTES, unreadable
-from service.scoring.sources import STANDARD_INPUT, File
+from service.scoring.blocks import BLOCK_BYTES
+from service.scoring.sources import File, unreadable
+from service.scoring.streams import damaged, decompressed, open_raw
 
 LONGEST_RECORD = 64 << 20
 """Bytes. A longer one, or as many blank lines before the first, is refused: memory is flat whatever a file holds."""
@@ -58,7 +55,7 @@ class TextFile:
     def __init__(self, file: File, cut: Cut, chunk: int = BLOCK_BYTES) -> None:
         """Read the first piece. Raises `ScoreError` where it cannot be read or is nothing but blank lines."""
         self.file, self._cut, self._chunk = file, cut, chunk
-        self._is_plain = file.form.compression is None and file.path != STANDARD_INPUT
+        self._is_plain = file.form.compression is None and not file.is_standard_input
         self._begun: Iterator[tuple[int, bytes]] | None = self._stream()
         self._first_size, self.first = next(self._begun, (0, b""))
         """The first piece, without byte order mark."""
@@ -83,7 +80,7 @@ class TextFile:
         except BrokenError as error:
             raise self._broken(error, start) from None
         except OSError as error:
-            raise unreadable(self.file, error) from None
+            raise unreadable(self.file.name, error) from None
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
         """The pieces of a segment. Standard input gives them once."""
@@ -93,7 +90,7 @@ class TextFile:
         if self._begun is not None:
             stream, self._begun = self._begun, None
             yield Piece(self._first_size, lambda: self.first)
-        elif self.file.path == STANDARD_INPUT:
+        elif self.file.is_standard_input:
             raise ScoreError("standard input: it can be read only once")
         else:
             stream = self._stream()
@@ -107,7 +104,7 @@ class TextFile:
                 opened.seek(start)
                 text = _fill(opened.read, stop - start)
         except OSError as error:
-            raise unreadable(self.file, error) from None
+            raise unreadable(self.file.name, error) from None
         if len(text) < stop - start:
             raise ScoreError(f"{self.file.name}: it became shorter while it was read")
         return text.removeprefix(_MARK) if start == 0 else text
@@ -120,7 +117,7 @@ class TextFile:
                 stream = decompressed(self.file, raw)
                 before = 0
                 for taken, text in self._pieces(stream.read, is_beginning=True):
-                    now = came + taken if self.file.path == STANDARD_INPUT else raw.tell()
+                    now = came + taken if self.file.is_standard_input else raw.tell()
                     yield now - before, text
                     before, came = now, came + taken
         except BrokenError as error:
@@ -163,27 +160,6 @@ class TextFile:
                 while start > 0 and (text := opened.read(min(start, self._chunk))):
                     before, start = before + text.count(b"\n"), start - len(text)
         return ScoreError(f"{self.file.name}: line {before + error.line}: {error.reason}")
-
-
-def open_raw(file: File) -> pa.NativeFile:
-    """The bytes of a file or of standard input, to be read from the first to the last."""
-    if file.path == STANDARD_INPUT:
-        return pa.PythonFile(os.fdopen(sys.stdin.fileno(), "rb", closefd=False), "r")
-    return pa.OSFile(file.path)
-
-
-def decompressed(file: File, raw: pa.NativeFile) -> pa.NativeFile:
-    """What the bytes hold. Several compressed streams, one behind the other, are one."""
-    compression = file.form.compression
-    return raw if compression is None else pa.CompressedInputStream(raw, compression)
-
-
-def damaged(file: File, error: Exception, came: int) -> ScoreError:
-    """The error of a file that can be read no further than `came` bytes of what it holds."""
-    if file.form.compression is None or (isinstance(error, OSError) and error.errno):
-        return unreadable(file, error)
-    reason, kind = " ".join(str(error).split()), file.form.compression
-    return ScoreError(f"{file.name}: it is truncated or damaged behind {came:,} bytes of its {kind} content: {reason}")
 
 
 def _fill(read: Read, count: int) -> bytes:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from service.codec.tensors import DTYPES, Array, cast_doubles, element_type, limits
 from service.manifest import TensorSpec
-from service.scoring.layout import holds_texts
+from service.scoring.arrow_types import holds_texts, widest_type
 
 Mask = npt.NDArray[np.bool_]
 
@@ -154,14 +154,9 @@ def _plain_integers(spec: TensorSpec, texts: pa.Array) -> tuple[Array, Mask] | N
     if pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py():
         return None
     try:
-        return _from_integers(spec, pc.cast(texts, _wide(spec)).to_numpy())
+        return _from_integers(spec, pc.cast(texts, widest_type(spec)).to_numpy())
     except pa.ArrowInvalid:
         return None
-
-
-def _wide(spec: TensorSpec) -> pa.DataType:
-    """The type of 64 bits that holds all integers of the tensor."""
-    return pa.uint64() if spec.datatype == "UINT64" else pa.int64()
 
 
 def _integers(spec: TensorSpec, digits: pa.Array) -> tuple[Array, Mask]:
@@ -172,7 +167,7 @@ def _integers(spec: TensorSpec, digits: pa.Array) -> tuple[Array, Mask]:
     is_short = pc.less_equal(pc.binary_length(digits), _SHORT)
     if spec.datatype == "UINT64":
         is_short = pc.and_(is_short, pc.invert(pc.starts_with(digits, "-")))
-    array, fits = _from_integers(spec, pc.cast(pc.if_else(is_short, digits, "0"), _wide(spec)).to_numpy())
+    array, fits = _from_integers(spec, pc.cast(pc.if_else(is_short, digits, "0"), widest_type(spec)).to_numpy())
     least, most = limits(spec) or (0, 1)
     # Very long ones, and those below zero where none may be: few, unless the column is nothing else.
     for place in np.flatnonzero(~is_short.to_numpy(zero_copy_only=False)).tolist():

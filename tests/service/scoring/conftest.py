@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from service.errors import ScoreError
+from service.scoring.arrow_types import holds_texts
 from service.scoring.blocks import Block, Loose
 from service.scoring.formats import Form
-from service.scoring.layout import holds_texts
 from service.scoring.opening import InputFile, open_input
 from service.scoring.sources import File, find_files
 

@@ -3,19 +3,16 @@
 import pickle
 
 import pyarrow as pa
+import pytest
 
 from service.errors import ScoreError
-from service.scoring.blocks import Columns, Loose, RowFault, plain, plain_schema, unreadable
-from service.scoring.formats import Form
-from service.scoring.sources import File
-
-FILE = File("a.csv", 1, 1, Form("csv", None))
+from service.scoring.blocks import MOST_COLUMNS, Decoded, Loose, RowFault, plain, plain_schema, refuse_many_columns
 
 
-def test_columns_are_read_the_same_way_twice() -> None:
+def test_what_is_decoded_is_read_the_same_way_twice() -> None:
     """Strictly and loosely there is every row, since no row of them can be faulty."""
     batch = pa.record_batch({"a": [1, 2], "b": ["x", None]})
-    block = Columns(batch, 7)
+    block = Decoded(batch, 7)
     assert block.size == 7
     assert block.strictly() is batch
     loose = block.loosely()
@@ -25,7 +22,7 @@ def test_columns_are_read_the_same_way_twice() -> None:
 def test_what_was_found_can_be_sent() -> None:
     """To another process."""
     fault = RowFault(3, "a", "a number", "'x'")
-    loose = Loose(pa.record_batch({"a": [1]}), Columns(pa.record_batch({"a": [1]}), 1).loosely().rows, 1, (fault,))
+    loose = Loose(pa.record_batch({"a": [1]}), Decoded(pa.record_batch({"a": [1]}), 1).loosely().rows, 1, (fault,))
     again = pickle.loads(pickle.dumps(loose))  # noqa: S301  # its own bytes
     assert (again.batch, again.faults) == (loose.batch, loose.faults)
 
@@ -40,10 +37,8 @@ def test_dictionaries_are_written_out() -> None:
     assert batch.to_pydict() == {"a": ["x", None, "x"], "b": [1, 2, 3]}
 
 
-def test_an_error_is_told_in_one_line() -> None:
-    """The system's reason, or what a library says, cut where it goes on too long."""
-    assert unreadable(FILE, OSError(5, "Input/output error")).message == "a.csv: it cannot be read: Input/output error"
-    error = unreadable(FILE, pa.ArrowInvalid("one\n  two" + "x" * 1000))
-    assert isinstance(error, ScoreError)
-    assert error.message.startswith("a.csv: it cannot be read: one twoxxx")
-    assert len(error.message) < 300
+def test_a_file_has_so_many_columns_and_no_more() -> None:
+    """What it has is told."""
+    refuse_many_columns(MOST_COLUMNS, "a.csv")
+    with pytest.raises(ScoreError, match=r"a\.csv: expected are at most 65,536 columns, got 65,537"):
+        refuse_many_columns(MOST_COLUMNS + 1, "a.csv")

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.errors import ScoreError
-from service.scoring.blocks import UnfitError
-from service.scoring.csv_file import MOST_COLUMNS, CsvFile
+from service.scoring.blocks import MOST_COLUMNS, UnfitError
+from service.scoring.csv_file import CsvFile
 from tests.service.scoring.conftest import blocks_of, file_at, found_in, refusal, rows_of
 
 TEXT = {"a": pa.string(), "b": pa.string()}

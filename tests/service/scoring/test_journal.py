@@ -173,6 +173,24 @@ def test_nothing_to_go_on_with_is_the_beginning(tmp_path: Path) -> None:
     assert replayed(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "line", [b'{"a": "\xff"}\n', b"[" * 100_000 + b"\n", b'{"file": "\xff"}\n', b'{"file": ' + b"[" * 100_000 + b"\n"]
+)
+@pytest.mark.parametrize("first", [b"", b'{"a": 1}\n'])
+def test_a_journal_that_is_no_journal_is_nothing(first: bytes, line: bytes, tmp_path: Path) -> None:
+    """What a disk gives back may be any bytes; a later run begins anew."""
+    for resume in (False, True):
+        (tmp_path / ".out.csv.parts").mkdir()
+        (tmp_path / ".out.csv.parts" / "journal.jsonl").write_bytes(first + line)
+        with begun(tmp_path, resume=resume) as one:
+            assert list(one.replay()) == []
+            one.append(result(0))
+            one.commit()
+        assert replayed(tmp_path) == [0]
+        begun(tmp_path, overwrite=True)
+        assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a journal of three parts."""

@@ -5,60 +5,20 @@ import json
 import pyarrow as pa
 import pytest
 
-from service.scoring.json_rows import infer, parse, take_apart
+from service.scoring.json_rows import parse, take_apart
 
 SCHEMA = pa.schema([("a", pa.float64()), ("n", pa.int64()), ("s", pa.string()), ("l", pa.list_(pa.float64()))])
 
 
-def types_of(text: str) -> dict[str, str] | None:
-    """The columns that are found in a text."""
-    schema = infer(text.encode())
-    return None if schema is None else {field.name: str(field.type) for field in schema}
-
-
-def test_columns_come_in_the_order_in_which_they_appear() -> None:
-    """With the types of what stands there; text is text, also where it looks like a time."""
-    text = '{"b":1,"a":1.5}\n{"t":"2020-01-01T00:00:00","a":2,"l":[[1]],"n":null}\n{"o":{"x":true},"n":null}'
-    assert types_of(text) == {
-        "b": "int64",
-        "a": "double",
-        "t": "string",
-        "l": "list<item: list<item: int64>>",
-        "n": "string",
-        "o": "struct<x: bool>",
-    }
-
-
-@pytest.mark.parametrize(
-    "fault", ["x", "[1]", '{"a":', '{"a":"x"}', '{"a":[1,"x"]}', '{"a":1,"a":2}', "\x00", '"\ud800"']
-)
-def test_faulty_lines_do_not_hide_columns(fault: str) -> None:
-    """What the others hold is found, and a column's first type counts."""
-    lines = ['{"a":1,"b":null}', fault, '{"a":1.5,"b":"2020-01-01"}', '{"c":[1]}']
-    text = "\n".join(lines).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    assert types_of(text) == {"a": "double", "b": "string", "c": "list<item: int64>"}
-
-
-def test_a_nan_does_not_hide_columns() -> None:
-    """Some programs write it."""
-    assert types_of('{"a":NaN,"b":1}\n') == {"a": "double", "b": "int64"}
-
-
 def test_what_is_nested_deeply_does_no_harm() -> None:
-    """Whether it is asked for or not: it is a value of one column, of some type or none."""
+    """Whether it is asked for or not."""
     for depth in (10, 500, 100_000):
         nested = f"{'[' * depth}1{']' * depth}"
         line = f'{{"a":1,"z":{nested}}}'.encode()
-        assert (infer(line) is None) == (depth == 100_000)
         assert parse(line, SCHEMA).num_rows == 1
         assert list(take_apart([line], SCHEMA)[0]) == [0]
         _, faults = take_apart([f'{{"a":{nested}}}'.encode()], SCHEMA)
         assert len(faults) == 1
-
-
-def test_without_an_object_there_are_no_columns() -> None:
-    """Neither in other JSON nor in other text; an object may be empty."""
-    assert [types_of(text) for text in ("[1]\n2", "a,b\n1,2", '{\n"a":1\n', "{}")] == [None, None, None, None]
 
 
 def test_what_is_not_asked_for_is_passed_over() -> None:

@@ -3,64 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from service.scoring.json_types import MISFIT, column_type, judge_of, merged, type_of
+from service.scoring.json_types import column_type, infer, merged, type_of
 
 LARGEST = 2**63 - 1
-
-
-@pytest.mark.parametrize(
-    ("datatype", "values"),
-    [
-        (pa.float64(), [1, 1.5, None, float("nan")]),
-        (pa.int64(), [1, None, LARGEST, -LARGEST - 1]),
-        (pa.uint64(), [0, 2**64 - 1]),
-        (pa.bool_(), [True, None]),
-        (pa.string(), ["", "x", None]),
-        (pa.list_(pa.float64()), [[], [1, None], None]),
-        (pa.list_(pa.list_(pa.string())), [[["x"], []], [None]]),
-        (pa.struct([("x", pa.int64())]), [{"x": "y"}, 1]),
-    ],
-)
-def test_values_that_fit_stay_as_they_are(datatype: pa.DataType, values: list[object]) -> None:
-    """All together and one by one; null is a value of every type."""
-    judge = judge_of(datatype)
-    assert judge.fits(values)
-    assert judge.fits([])
-    assert all(judge.fitting(value) is value for value in values)
-
-
-@pytest.mark.parametrize(
-    ("datatype", "value", "expected", "got"),
-    [
-        (pa.float64(), "x", "a number", "'x'"),
-        (pa.float64(), True, "a number", "true"),
-        (pa.float64(), [1], "a number", "a list of 1"),
-        (pa.int64(), 1.5, "an integer", "1.5"),
-        (pa.int64(), "1", "an integer", "'1'"),
-        (pa.int64(), False, "an integer", "false"),
-        (pa.int64(), LARGEST + 1, f"an integer from {-LARGEST - 1} to {LARGEST}", str(LARGEST + 1)),
-        (pa.int64(), 1e19, f"an integer from {-LARGEST - 1} to {LARGEST}", "1e+19"),
-        (pa.uint64(), -1, f"an integer from 0 to {2**64 - 1}", "-1"),
-        (pa.bool_(), 1, "true or false", "1"),
-        (pa.string(), {"x": 1}, "a string", "an object"),
-        (pa.list_(pa.float64()), 1, "a list of numbers", "1"),
-        (pa.list_(pa.float64()), [1, "x"], "a list of numbers", "one with 'x'"),
-        (pa.list_(pa.list_(pa.int64())), [[1], [1.5]], "a list of lists of integers", "one with a list of 1"),
-    ],
-)
-def test_a_misfit_is_told(datatype: pa.DataType, value: object, expected: str, got: str) -> None:
-    """What was expected, and what came."""
-    judge = judge_of(datatype)
-    assert not judge.fits([value])
-    assert judge.fitting(value) is MISFIT
-    assert judge.fault(value) == (expected, got)
-
-
-def test_a_whole_float_is_an_integer() -> None:
-    """Also in lists."""
-    assert not judge_of(pa.int64()).fits([1.0])
-    assert repr(judge_of(pa.int64()).fitting(1.0)) == "1"
-    assert repr(judge_of(pa.list_(pa.int64())).fitting([1.0, 2, None])) == "[1, 2, None]"
 
 
 @pytest.mark.parametrize(
@@ -115,3 +60,49 @@ def test_types_are_merged_in_either_order() -> None:
 def test_values_make_the_type_of_a_column(values: list[object], name: str) -> None:
     """One that holds them all, or the first of them; text where nothing is known."""
     assert str(column_type(values)) == name
+
+
+def types_of(text: str) -> dict[str, str] | None:
+    """The columns that are found in a text."""
+    schema = infer(text.encode())
+    return None if schema is None else {field.name: str(field.type) for field in schema}
+
+
+def test_columns_come_in_the_order_in_which_they_appear() -> None:
+    """With the types of what stands there; text is text, also where it looks like a time."""
+    text = '{"b":1,"a":1.5}\n{"t":"2020-01-01T00:00:00","a":2,"l":[[1]],"n":null}\n{"o":{"x":true},"n":null}'
+    assert types_of(text) == {
+        "b": "int64",
+        "a": "double",
+        "t": "string",
+        "l": "list<item: list<item: int64>>",
+        "n": "string",
+        "o": "struct<x: bool>",
+    }
+
+
+@pytest.mark.parametrize(
+    "fault", ["x", "[1]", '{"a":', '{"a":"x"}', '{"a":[1,"x"]}', '{"a":1,"a":2}', "\x00", '"\ud800"']
+)
+def test_faulty_lines_do_not_hide_columns(fault: str) -> None:
+    """What the others hold is found, and a column's first type counts."""
+    lines = ['{"a":1,"b":null}', fault, '{"a":1.5,"b":"2020-01-01"}', '{"c":[1]}']
+    text = "\n".join(lines).encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    assert types_of(text) == {"a": "double", "b": "string", "c": "list<item: int64>"}
+
+
+def test_a_nan_does_not_hide_columns() -> None:
+    """Some programs write it."""
+    assert types_of('{"a":NaN,"b":1}\n') == {"a": "double", "b": "int64"}
+
+
+def test_what_is_nested_deeply_does_no_harm() -> None:
+    """It is a value of one column, of some type or none."""
+    for depth in (10, 500, 100_000):
+        line = f'{{"a":1,"z":{"[" * depth}1{"]" * depth}}}'.encode()
+        assert (infer(line) is None) == (depth == 100_000)
+
+
+def test_without_an_object_there_are_no_columns() -> None:
+    """Neither in other JSON nor in other text; an object may be empty."""
+    assert [types_of(text) for text in ("[1]\n2", "a,b\n1,2", '{\n"a":1\n', "{}")] == [None, None, None, None]

@@ -4,10 +4,11 @@ import gzip
 import os
 import signal
 import subprocess
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +23,13 @@ from service.errors import RowError, ScoreError
 from service.model.loading import load
 from service.score import Engine, score
 from service.scoring import local, on_ray
+from service.scoring.formats import Form
 from service.scoring.layout import match, types_of
 from service.scoring.recipe import Recipe
 from service.scoring.results import Result
-from service.scoring.sources import find_files
+from service.scoring.sources import File, find_files
 from service.scoring.walk import Inputs
-from tests.interrupted import Job, Moment, checksums, environment, interrupted, undisturbed
+from tests.interrupted import Job, Moment, checksums, environment, interrupted
 from tests.server import ROOT
 
 MODELS = ROOT / "models"
@@ -90,7 +92,7 @@ def recipe_for(source: Path) -> tuple[Inputs, dict[str, pa.DataType], Recipe]:
     there = inputs.at(0).schema
     place = MODELS / MODEL / "1"
     manifest = load(place, MODEL).manifest
-    layout = match(manifest, there, {}, (), where=source.name, form=form_of(source.name))
+    layout = match(manifest, there, {}, (), where=source.name, form=inputs.files[0].form)
     types = types_of(layout, inputs.files[0].form)
     return inputs, types, Recipe(place, MODEL, "cpu", 1, manifest, SLOW, layout, there, "skip")
 
@@ -101,7 +103,7 @@ def on_this_machine(source: Path) -> Iterator[Result]:
     yield from local.run(inputs, types, None, recipe.scorer(load(recipe.place, recipe.name).runtime), 1)
 
 
-def on_the_cluster(source: Path) -> Iterator[Result]:
+def on_the_cluster(source: Path) -> Generator[Result, None, None]:
     """What the engine of the cluster gives."""
     inputs, types, recipe = recipe_for(source)
     yield from on_ray.run(inputs.files, types, None, recipe)
@@ -155,27 +157,29 @@ def test_an_actors_error_comes_when_its_turn_has_come(rows: Rows, tmp_path: Path
     packed = gzip.compress(rows.whole.read_bytes(), compresslevel=1)
     source = tmp_path / "in.csv.gz"
     source.write_bytes(packed[: len(packed) // 2])
-    ends = []
-    for results in (on_this_machine(source), on_the_cluster(source)):
-        came = []
-        with pytest.raises(ScoreError) as caught:
-            came.extend(results)
-        ends.append((came, caught.value.message))
-    assert ends[0] == ends[1]
+    with pytest.raises(ScoreError) as expected:
+        list(on_this_machine(source))
+    came: list[Result] = []
+    with pytest.raises(ScoreError) as caught:
+        came.extend(on_the_cluster(source))
+    assert caught.value.message == expected.value.message
+    assert came[0].place.block == 0
+    assert not came[-1].place.last
 
 
 @pytest.mark.usefixtures("cluster")
 def test_an_actor_that_is_killed_costs_no_row(rows: Rows) -> None:
     """Others begin in its place and do again what it had not given."""
-    results = on_the_cluster(rows.whole)
-    came = [next(results)]
-    killed = actors()
-    assert killed
-    for actor in killed:
-        os.kill(actor, signal.SIGKILL)
-    came.append(next(results))
-    assert not actors() & killed
-    came.extend(results)
+    with closing(on_the_cluster(rows.whole)) as results:
+        came = [next(results)]
+        killed = actors()
+        assert killed
+        for actor in killed:
+            os.kill(actor, signal.SIGKILL)
+        until = time.monotonic() + 60
+        while not actors() - killed:
+            assert time.monotonic() < until
+        came.extend(results)
     assert came == list(on_this_machine(rows.whole))
 
 
@@ -183,19 +187,22 @@ def test_what_a_killed_process_has_done_is_gone_on_with(
     cluster: str, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The output is that of an undisturbed run on one machine."""
-    flags = ("--keep", "row", "--max-batch", str(SLOW))
-    expected = undisturbed(Job(MODEL, rows.whole, "out.csv", flags), tmp_path / "quiet")
+    flags = ("--keep", "row", "--max-batch", str(SLOW), "--engine", "ray")
+    (tmp_path / "quiet").mkdir()
+    score(MODEL, rows.whole, tmp_path / "quiet" / "out.csv", models=MODELS, keep=("row",), max_batch=SLOW)
     monkeypatch.setenv("RAY_ADDRESS", cluster)
-    job = Job(MODEL, rows.whole, "out.csv", (*flags, "--engine", "ray"))
+    job = Job(MODEL, rows.whole, "out.csv", flags)
     outcome = interrupted(job, tmp_path / "killed", [Moment(has_part=True, seconds=0)], pause=1.0)
     assert outcome.kills == 1
-    assert outcome.left == expected.left
+    assert outcome.left == [checksums(tmp_path / "quiet")]
 
 
-def test_standard_input_is_refused() -> None:
+def test_standard_input_is_refused(rows: Rows) -> None:
     """Other machines cannot read it."""
+    _, types, recipe = recipe_for(rows.whole)
+    standard_input = File("-", 0, 0, Form("csv", None))
     with pytest.raises(ScoreError, match="standard input: only this machine can read it"):
-        score(MODEL, "-", "out.csv", models=MODELS, format="csv", engine="ray")
+        next(on_ray.run([standard_input], types, None, recipe))
 
 
 def test_an_address_where_no_cluster_is_is_told(rows: Rows, tmp_path: Path) -> None:
@@ -221,7 +228,7 @@ def marked(mark: str) -> list[str]:
 
 @pytest.mark.parametrize("number", [None, signal.SIGTERM])
 def test_a_cluster_of_its_own_ends_with_it(rows: Rows, tmp_path: Path, number: signal.Signals | None) -> None:
-    """Also where it is told to end; nothing of Ray stands on the terminal."""
+    """Also where it is told to end. All that Ray writes on the terminal is that it is to write nothing there."""
     mark = str(uuid.uuid4())
     variables = {name: value for name, value in environment().items() if not name.startswith("RAY_")} | {"MARK": mark}
     command = Job(MODEL, rows.whole, "out.csv", ("--engine", "ray")).command(tmp_path)
@@ -233,8 +240,13 @@ def test_a_cluster_of_its_own_ends_with_it(rows: Rows, tmp_path: Path, number: s
                 while len(marked(mark)) < 4:
                     assert process.poll() is None
                 process.send_signal(number)
-            said = process.communicate(timeout=60)[1]
+            out, said = process.communicate(timeout=60)
         finally:
             process.kill()
     assert process.returncode == (0 if number is None else 128 + number), said
     assert not marked(mark)
+    if number is None:
+        assert len(out.splitlines()) == 1
+        others = [line for line in said.splitlines() if " INFO " not in line]
+        assert len(others) == 1, others
+        assert "RAY_BACKEND_LOG_LEVEL" in others[0]

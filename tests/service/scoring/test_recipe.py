@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import ChecksumError, ScoreError
 from service.model.loading import load
-from service.scoring.blocks import Columns
+from service.scoring.blocks import Decoded
 from service.scoring.formats import Form
 from service.scoring.layout import match
 from service.scoring.recipe import Recipe
@@ -32,7 +32,7 @@ def test_a_recipe_that_was_sent_scores_the_same(recipe: Recipe) -> None:
     """In whatever process, with a session that is open already or with one of its own."""
     sent = pickle.loads(pickle.dumps(recipe))  # noqa: S301  # its own
     assert sent == recipe
-    block = Columns(ROWS, 0)
+    block = Decoded(ROWS, 0)
     expected = recipe.scorer(load(recipe.place, "line").runtime).score(block)
     assert expected.rows == len(ROWS)
     assert sent.open().score(block) == expected

@@ -20,7 +20,7 @@ from service.codec.words import WordsCodec
 from service.errors import MAX_FAULTS
 from service.manifest import Golden
 from service.model.loading import Loaded, load
-from service.scoring.blocks import Columns, Loose, RowFault, UnfitError
+from service.scoring.blocks import Decoded, Loose, RowFault, UnfitError
 from service.scoring.layout import match, types_of
 from service.scoring.opening import open_input
 from service.scoring.scorer import COMPUTABLE, OnError, Scored, Scorer
@@ -89,7 +89,7 @@ def scored(
     """What becomes of a block of these columns; the batch is sound and has the columns that were announced."""
     batch = pa.record_batch(dict(columns))
     scorer = scorer_of(loaded, batch.schema, on_error, **more)
-    result = scorer.score(Columns(batch, 1))
+    result = scorer.score(Decoded(batch, 1))
     assert result.batch.schema == scorer.schema
     result.batch.validate(full=True)
     assert result.rows == batch.num_rows
@@ -329,7 +329,7 @@ def test_threads_share_a_scorer(samples: Path) -> None:
     schema = pa.schema([("width", pa.float64()), ("height", pa.float64())])
     scorer = scorer_of(loaded_of(samples, "line"), schema)
     blocks = [
-        Columns(pa.record_batch({"width": [float(number)] * 100, "height": [0.0] * 100}), 1) for number in range(50)
+        Decoded(pa.record_batch({"width": [float(number)] * 100, "height": [0.0] * 100}), 1) for number in range(50)
     ]
     with ThreadPoolExecutor(4) as pool:
         for number, result in enumerate(pool.map(scorer.score, blocks)):

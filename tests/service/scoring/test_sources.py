@@ -8,7 +8,7 @@ import pytest
 
 from service.errors import ScoreError
 from service.scoring.formats import Form
-from service.scoring.sources import File, find_files
+from service.scoring.sources import File, find_files, unreadable
 
 
 @pytest.fixture
@@ -95,3 +95,12 @@ def test_a_pipe_is_refused(folder: Path) -> None:
     assert refused(folder / "pipe.csv") == (
         f"{folder}/pipe.csv: it is no regular file: what comes from a pipe is read from standard input, as -"
     )
+
+
+def test_an_error_is_told_in_one_line() -> None:
+    """The system's reason, or what a library says, cut where it goes on too long."""
+    told = unreadable("a.csv", OSError(5, "Input/output error")).message
+    assert told == "a.csv: it cannot be read: Input/output error"
+    told = unreadable("a.csv", ValueError("one\n  two" + "x" * 1000)).message
+    assert told.startswith("a.csv: it cannot be read: one twoxxx")
+    assert len(told) < 300

@@ -179,9 +179,11 @@ def test_a_run_that_was_killed_between_its_names_is_gone_on_with(done: tuple[str
         target.unfinished.write_text("new")
         target.unfinished_rejected.write_text("new")
         target.finish()
-    # As a process leaves it that ends there.
+    # As a process leaves it that ends there, and before it another one.
+    statuses = [(tmp_path / name).stat() for name in ("out.csv", "out.csv.rejected.csv")]
+    stamps = [f"{status.st_ino} {status.st_size} {status.st_mtime_ns}\n" for status in statuses]
     target.parts.mkdir()
-    (target.parts / "finishing").touch()
+    (target.parts / "finishing").write_text("".join([*stamps, "1 2"]))
     for name in {"out.csv", "out.csv.rejected.csv"} - set(done):
         (tmp_path / name).unlink()
     with pytest.raises(ScoreError, match="exists already"):
@@ -190,11 +192,69 @@ def test_a_run_that_was_killed_between_its_names_is_gone_on_with(done: tuple[str
     assert names(tmp_path) == ["out.csv", "out.csv.rejected.csv"]
 
 
-def test_an_output_that_exists_is_no_work_to_go_on_with(tmp_path: Path) -> None:
-    """A file of that name may be anything."""
+@pytest.mark.parametrize("finishing", [None, "", "1 2 3\n", "1 2"])
+def test_an_output_that_exists_is_no_work_to_go_on_with(finishing: str | None, tmp_path: Path) -> None:
+    """A file of that name may be anything, also where a run was killed as it finished."""
     (tmp_path / "out.csv").write_text("precious")
+    if finishing is not None:
+        (tmp_path / ".out.csv.parts").mkdir()
+        (tmp_path / ".out.csv.parts" / "finishing").write_text(finishing)
     with pytest.raises(ScoreError, match="exists already"), Target(tmp_path / "out.csv", resume=True):
         pass
+
+
+def test_a_link_that_leads_nowhere_is_kept(tmp_path: Path) -> None:
+    """It is something, and may lead somewhere tomorrow."""
+    link = tmp_path / "out.csv"
+    link.symlink_to("gone.csv")
+    with pytest.raises(ScoreError, match=re.escape(f"{link} {EXISTS}")):
+        make(Target(link))
+    assert link.is_symlink()
+    make(Target(link, overwrite=True))
+    assert link.read_text() == "new"
+    assert names(tmp_path) == ["out.csv"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.rejected.csv"])
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_others_made_meanwhile_is_kept(name: str, kept: bool, tmp_path: Path) -> None:  # noqa: FBT001  # a parameter
+    """It was not there when the run began, which may have been hours ago."""
+
+    def run(*, overwrite: bool) -> None:
+        with Target(tmp_path / "out.csv", overwrite=overwrite, quarantine=True) as target:
+            target.unfinished.write_text("new")
+            target.unfinished_rejected.write_text("new")
+            if kept:
+                target.parts.mkdir(exist_ok=True)
+                (target.parts / "journal.jsonl").touch()
+            (tmp_path / name).write_text("precious")
+            target.finish()
+
+    ending = "; what is done is kept: go on with --resume" if kept else ""
+    said = f"{tmp_path / name} has appeared meanwhile: allow it to be replaced with --overwrite{ending}"
+    with pytest.raises(ScoreError, match=f"^{re.escape(said)}$"):
+        run(overwrite=False)
+    assert names(tmp_path) == [*[".out.csv.parts"] * kept, name]
+    assert (tmp_path / name).read_text() == "precious"
+    run(overwrite=True)
+    assert names(tmp_path) == ["out.csv", "out.csv.rejected.csv"]
+    assert (tmp_path / name).read_text() == "new"
+
+
+def test_another_run_is_not_finished_by_the_first(tmp_path: Path) -> None:
+    """Once somebody has removed what the first one writes, the name is that of another's half."""
+    first, second = Target(tmp_path / "out.csv"), Target(tmp_path / "out.csv")
+    with first:
+        first.unfinished.write_text("whole")
+        first.unfinished.unlink()
+        with second:
+            second.unfinished.write_text("half")
+            with pytest.raises(ScoreError, match=r"cannot be written: .*/\.out\.csv\.part was removed meanwhile$"):
+                first.finish()
+            assert names(tmp_path) == [".out.csv.part"]
+            second.unfinished.write_text("whole")
+            second.finish()
+    assert names(tmp_path) == ["out.csv"]
 
 
 @pytest.mark.parametrize("kept", [False, True])
