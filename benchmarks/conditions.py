@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import re
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import msgspec
 
 from benchmarks import wrk
 
-_LIBRARIES = ("uvicorn", "uvloop", "httptools", "onnxruntime", "numpy", "msgspec", "fastapi", "pydantic")
+SERVING = ("uvicorn", "uvloop", "httptools", "onnxruntime", "numpy", "msgspec", "fastapi", "pydantic", "wrk")
+"""What a server and its clients are made of."""
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,15 +29,15 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """Of each run."""
 
 
-def conditions(repeats: int, seconds: int) -> Conditions:
-    """Those of this machine, today."""
+def conditions(repeats: int, seconds: int, libraries: Iterable[str] = SERVING) -> Conditions:
+    """Those of this machine, today and with these libraries."""
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return Conditions(
         date=dt.datetime.now(dt.UTC).date().isoformat(),
         processor=found[1].strip() if found else "unknown",
         cores=len(os.sched_getaffinity(0)),
         python=sys.version.split()[0],
-        versions={**{name: version(name) for name in _LIBRARIES}, "wrk": wrk.version()},
+        versions={name: wrk.version() if name == "wrk" else version(name) for name in libraries},
         repeats=repeats,
         seconds=seconds,
     )

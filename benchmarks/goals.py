@@ -20,6 +20,7 @@ from benchmarks.operating_results import (
     Workers,
 )
 from benchmarks.results import Part
+from benchmarks.scoring_results import SCORE, FileCell, Scoring
 from benchmarks.serving_results import Cell, Heavy, Light, Memory, Metrics, Rivals, Run
 from benchmarks.workloads import EIGHT_HEADERS, LARGE_BINARY, ONE_ROW
 
@@ -72,6 +73,8 @@ def _goals(part: Part) -> Iterator[Goal]:  # noqa: C901  # a case for each part
             yield from _slow(part)
         case Workers():
             yield from _workers(part)
+        case Scoring():
+            yield from _scoring(part)
         case Rivals():
             pass
 
@@ -190,6 +193,22 @@ def _overload(overload: Overload) -> Iterator[Goal]:
 def _slow(slow: Slow) -> Iterator[Goal]:
     beside = median(crowded.p99_ms / quiet.p99_ms for crowded, quiet in zip(slow.crowded, slow.quiet, strict=True))
     yield Goal("p99 beside slow, idle and vanishing clients", beside, 1.5, "times the quiet one")
+
+
+def _scoring(scoring: Scoring) -> Iterator[Goal]:
+    for name, least in (("Parquet", 80), ("CSV", 70)):
+        small, large = sorted((cell for cell in scoring.cells if cell.format == name), key=lambda cell: cell.rows)
+        rate = f"rows/s, {large.rows:,} rows of {name} scored"
+        yield Goal(rate, 100 * large.of_bare(), least, "% of a bare loop", at_least=True)
+        memory = f"memory for {large.rows:,} rows of {name} scored"
+        yield Goal(memory, _peak(large) / _peak(small), 1.15, f"times that for {small.rows:,}")
+    kills = sum(one.kills for one in scoring.interruptions)
+    others = sum(not one.is_identical for one in scoring.interruptions)
+    yield Goal(f"files scored through {kills} kills that are not the undisturbed ones", others, 0, "files")
+
+
+def _peak(cell: FileCell) -> float:
+    return median(run.peak_bytes for run in cell.runs[SCORE])
 
 
 def in_haste(run: OverloadRun) -> list[Stretch]:

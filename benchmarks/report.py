@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.operating_results import Lifecycle, Overload, Slow, Soak, Workers
 from benchmarks.plot import costs
 from benchmarks.results import FOLDER, Part, stored
+from benchmarks.scoring_results import Scoring
 from benchmarks.serving_results import Heavy, Light, Memory, Metrics, Rivals
 from benchmarks.tables import condition_text, figures, goal_table
 from tests.documentation import filled
@@ -29,6 +30,7 @@ def written(text: str) -> str:
         "workers": stored(FOLDER, Workers),
         "lifecycle": stored(FOLDER, Lifecycle),
         "soak": stored(FOLDER, Soak),
+        "scoring": stored(FOLDER, Scoring),
         "rivals": stored(FOLDER, Rivals),
     }
     made = {name: figures(part) for name, part in parts.items()}

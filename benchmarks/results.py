@@ -6,14 +6,15 @@ from typing import TypeVar
 import msgspec
 
 from benchmarks.operating_results import Lifecycle, Overload, Slow, Soak, Workers
+from benchmarks.scoring_results import Scoring
 from benchmarks.serving_results import Heavy, Light, Memory, Metrics, Rivals
 
 FOLDER = Path(__file__).parent / "results"
 
-Part = Light | Heavy | Metrics | Memory | Rivals | Overload | Slow | Lifecycle | Soak | Workers
+Part = Light | Heavy | Metrics | Memory | Rivals | Overload | Slow | Lifecycle | Soak | Workers | Scoring
 """Each is kept in a file of its own."""
 
-P = TypeVar("P", Light, Heavy, Metrics, Memory, Rivals, Overload, Slow, Lifecycle, Soak, Workers)
+P = TypeVar("P", Light, Heavy, Metrics, Memory, Rivals, Overload, Slow, Lifecycle, Soak, Workers, Scoring)
 
 
 def store(folder: Path, part: Part) -> None:

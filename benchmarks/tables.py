@@ -8,6 +8,8 @@ from benchmarks.markdown import number, table
 from benchmarks.operating_results import Lifecycle, Overload, Slow, Soak, Workers
 from benchmarks.operating_tables import lifecycle_table, overload_table, slow_table, soak_table, workers_table
 from benchmarks.results import Part
+from benchmarks.scoring_results import Scoring
+from benchmarks.scoring_tables import scoring_table
 from benchmarks.serving_results import Heavy, Light, Memory, Metrics, Rivals
 from benchmarks.serving_tables import heavy_table, light_table, memory_table, metrics_table, rivals_table
 
@@ -40,6 +42,8 @@ def figures(part: Part) -> str:  # noqa: C901  # a line for each kind
             text = overload_table(part)
         case Slow():
             text = slow_table(part)
+        case Scoring():
+            text = scoring_table(part)
     return text
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from service.config import Settings, load_settings, unknown_variables
 from service.errors import ForwardpassError, SettingsError
 from service.exits import FAILURE, REJECTED, SIGNALLED, SUCCESS, USAGE, exit_at_once
-from service.logs import set_up
+from service.logs import printable, set_up
 from service.open_files import make_room
 from service.workers import Supervisor
 
@@ -194,7 +194,7 @@ def _score(options: argparse.Namespace) -> int:
         models=settings.models,
         format=options.format,
         output_format=options.output_format,
-        columns=dict(options.map),
+        columns=_map(options.map),
         keep=options.keep,
         on_error=options.on_error,
         resume=options.resume,
@@ -212,6 +212,15 @@ def _score(options: argparse.Namespace) -> int:
         told = "" if summary.rejects is None else f": {summary.rejects} says why"
         print(f"{summary.rejected:,} rows rejected{told}")
     return REJECTED if summary.rejected else SUCCESS
+
+
+def _map(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The column of each name; raises `SettingsError` where one has two."""
+    found: dict[str, str] = {}
+    for name, column in pairs:
+        if found.setdefault(name, column) != column:
+            raise SettingsError(f"--map gives {name!r} two columns, {found[name]!r} and {column!r}: give it one")
+    return found
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -266,7 +275,7 @@ def _require(library: str, extras: str) -> None:
 
 
 def _complain(sentence: str, status: int) -> int:
-    print(f"forwardpass: {sentence}", file=sys.stderr)
+    print(f"forwardpass: {printable(sentence)}", file=sys.stderr)
     return status
 
 

@@ -10,8 +10,11 @@ from threading import Event, Thread
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
+from benchmarks.bare import loop
 from benchmarks.conditions import conditions
 from benchmarks.crowd import crowded
 from benchmarks.goals import goals
@@ -38,11 +41,15 @@ from benchmarks.phases import Phase, moments
 from benchmarks.processes import Server, free_ports
 from benchmarks.reloading import Publisher
 from benchmarks.report import README, written
+from benchmarks.rows import write
+from benchmarks.scoring import VERSION, costs
+from benchmarks.scoring_results import BARE_BATCHES, BARE_BLOCKS, SCORE, FileCell, Interruption, ScoreRun, Scoring
 from benchmarks.servers import empty, ours, usual
 from benchmarks.tables import tables
 from benchmarks.wire import HOST, ask
 from benchmarks.workloads import NEW_HEADS, ONE_ROW, OTHERS, Workload
 from benchmarks.wrk import load
+from service.score import score
 
 
 @pytest.fixture(scope="module")
@@ -313,3 +320,49 @@ def test_what_is_worse_than_its_goal_is_missed() -> None:
     assert [goal.met for goal in goals(workers)] == [False, False, False]
     assert [goal.met for goal in goals(Workers(here, 4, 1000, [killed]))] == [True, True, True]
     assert all("10 MB" in tables(soak) and "requests a second" in tables(part) for part in (lifecycle, workers))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "arrow", "jsonl"])
+def test_the_bare_loop_writes_what_the_scorer_writes(tmp_path: Path, suffix: str) -> None:
+    """For every format and both sizes of a run, so that it is the same work that is compared."""
+    source, target = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
+    write(3000, [source])
+    score("binary_classifier/2", source, target, models=VERSION.parents[1])
+    for batch in (2048, 1 << 20):
+        other = tmp_path / f"{batch}.{suffix}"
+        assert loop(VERSION, source, other, batch) == 3000
+        if suffix == "parquet":
+            assert parquet.read_table(other).equals(parquet.read_table(target))
+        elif suffix == "arrow":
+            assert pa.ipc.open_file(other).read_all().equals(pa.ipc.open_file(target).read_all())
+        else:
+            assert other.read_bytes() == target.read_bytes()
+
+
+def test_it_is_measured_what_scoring_takes(tmp_path: Path) -> None:
+    """The whole process, and its loop by itself."""
+    (cell,) = costs(tmp_path, 2000, ["Parquet"], 1)
+    assert list(cell.runs) == [BARE_BATCHES, BARE_BLOCKS, SCORE]
+    for (one,) in cell.runs.values():
+        assert 0 < 2000 / one.rows_a_second < one.seconds
+        assert one.cpu_seconds > 0
+        assert one.peak_bytes > 1 << 26
+    assert not list(tmp_path.iterdir())
+
+
+def test_scoring_is_compared_with_the_faster_bare_loop() -> None:
+    """At the larger size, with all that the processes took; and memory with that at the smaller one."""
+
+    def cell(name: str, rows: int, own: float, peak: int) -> FileCell:
+        seconds = {BARE_BATCHES: 8.0, BARE_BLOCKS: 7.5, SCORE: own}
+        return FileCell(name, rows, {who: [ScoreRun(took, 1, 1.0, peak)] for who, took in seconds.items()})
+
+    few = [cell("Parquet", 10, 99, 100), cell("CSV", 10, 99, 100)]
+    killed = Interruption("CSV", 10, 20, 9, is_identical=True, undisturbed_seconds=1.0, seconds=20.0)
+    good = Scoring(conditions(1, 1), [*few, cell("Parquet", 100, 9, 115), cell("CSV", 100, 10, 115)], [killed])
+    bad = Scoring(good.conditions, [*few, cell("Parquet", 100, 10, 116), cell("CSV", 100, 11, 116)], [killed])
+    assert [goal.met for goal in goals(good)] == [True, True, True, True, True]
+    assert [goal.met for goal in goals(bad)] == [False, False, False, False, True]
+    other = msgspec.structs.replace(killed, is_identical=False)
+    assert not goals(msgspec.structs.replace(good, interruptions=[killed, other]))[-1].met
+    assert "75%" in tables(good)

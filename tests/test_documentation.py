@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.metrics import RETIRED
 from tests.documentation import written
 from tests.server import ROOT, Server, running
 
@@ -67,8 +68,9 @@ def test_an_example_of_the_readme_prints_what_it_shows(
 
 
 def measured(text: str) -> str:
-    """The text without what every machine measures for itself: how many rows a batch had better have."""
-    return re.sub(r"up to \d+ rows", "up to N rows", text)
+    """The text without what every machine measures for itself: the best size of a batch, and a pace."""
+    text = re.sub(r"up to \d+ rows", "up to N rows", text)
+    return re.sub(r"\([\d,]+ rows/s, [\d.]+ s\)", "(N rows/s, N s)", text)
 
 
 def forwardpass(arguments: list[str], folder: Path) -> str:
@@ -106,11 +108,18 @@ def test_the_readme_shows_examples_of_every_command() -> None:
     assert all(word in commands for word in ("curl", "score", "inspect"))
 
 
+def test_the_readme_says_how_many_versions_that_went_the_metrics_still_show() -> None:
+    """In words outside its tables."""
+    assert re.findall(r"no\s+longer\s+served\s+the\s+last\s+(\d+)\s+are\s+still\s+shown", README) == [str(RETIRED)]
+
+
 def test_every_make_target_is_explained_by_make_help() -> None:
     """`make` alone names each command there is."""
-    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)) - {"help"}
+    targets = set(" ".join(re.findall(r"^([a-z -]+):", MAKEFILE, re.MULTILINE)).split())
     explained = set(re.findall(r"@echo \"make ([a-z-]+)", MAKEFILE))
-    assert targets == explained
+    assert targets - {"help"} == explained
+    (phony,) = re.findall(r"^\.PHONY: (.*)", MAKEFILE, re.MULTILINE)
+    assert targets == set(phony.split())
 
 
 def test_the_locks_name_no_place_that_packages_came_from() -> None:

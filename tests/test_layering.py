@@ -491,7 +491,7 @@ ALLOWED: dict[str, set[str]] = {
         "service.scoring.values",
     },
     "service.scoring.results": {"msgspec", "pyarrow", "service.scoring.blocks", "service.scoring.scorer"},
-    "service.scoring.sinks": {"msgspec", "pyarrow", "service.scoring.blocks", "service.scoring.formats"},
+    "service.scoring.sinks": {"msgspec", "numpy", "pyarrow", "service.scoring.blocks", "service.scoring.formats"},
     "service.scoring.target": {"service.errors"},
     "service.scoring.journal": {
         "msgspec",
@@ -524,6 +524,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "service.scoring.walk": {
         "pyarrow",
+        "service.errors",
         "service.scoring.blocks",
         "service.scoring.opening",
         "service.scoring.results",
@@ -539,6 +540,7 @@ ALLOWED: dict[str, set[str]] = {
     "service.scoring.identity": {
         "msgspec",
         "service.manifest",
+        "service.model.graph_file",
         "service.model.runtime",
         "service.scoring.recipe",
         "service.scoring.sources",

@@ -16,11 +16,15 @@ from service.scoring.blocks import (
     refuse_many_columns,
 )
 from service.scoring.sources import File, unreadable
-from service.scoring.streams import damaged, decompressed, open_raw
+from service.scoring.streams import damaged, decompressed, fill, open_raw
 
 _BLOCKS = 4
 """About so many blocks are a segment: its last one may be small."""
 _MAGIC = b"ARROW1"
+_CONTINUATION = b"\xff\xff\xff\xff"
+"""How a stream begins, since Arrow's version 0.15."""
+_AT_ONCE = 64 << 20
+"""Bytes."""
 _PADDED = 8
 """Bytes that the magic takes at the beginning of a file; a stream follows, and then the places of its batches."""
 
@@ -32,7 +36,6 @@ class ArrowFile:
         """Read what stands at the file's end. Raises `ScoreError` where it is not whole."""
         self._file, self._block_bytes = file, block_bytes
         with self._opened() as reader:
-            self._names = reader.schema.names
             self._count = reader.num_record_batches
             self.schema = _checked(reader.schema, file)
 
@@ -46,7 +49,7 @@ class ArrowFile:
         """The record batches' rows, as they are: the columns in `types`, whatever types stand there."""
         names = list(types)
         # Of the others nothing is read.
-        options = pa.ipc.IpcReadOptions(included_fields=[self._names.index(name) for name in names])
+        options = pa.ipc.IpcReadOptions(included_fields=[self.schema.names.index(name) for name in names])
         with self._opened(options) as reader:
             share = self._file.bytes // self._count
             batches = (reader.get_batch(place).select(names) for place in range(start, stop))
@@ -88,10 +91,13 @@ class ArrowStream:
             raise ScoreError("standard input: it can be read only once")
         stream = stream or _Stream(self._file)
         before = 0
-        for batch in in_blocks((batch.select(names) for batch in stream.batches()), self._block_bytes):
-            now = before + batch.nbytes if self._file.is_standard_input else stream.tell()
-            yield Decoded(batch, now - before)
-            before = now
+        try:
+            for batch in in_blocks((batch.select(names) for batch in stream.batches()), self._block_bytes):
+                now = before + batch.nbytes if self._file.is_standard_input else stream.tell()
+                yield Decoded(batch, now - before)
+                before = now
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(self._file.name, error) from None
 
 
 class _Stream:
@@ -107,7 +113,11 @@ class _Stream:
                 self._text.read(_PADDED)
             elif not self._text.begins_with(b""):
                 raise ScoreError(f"{file.name}: it is empty")
+            is_told = self._is_file or self._text.begins_with(_CONTINUATION)
             self._reader = pa.ipc.open_stream(pa.PythonFile(self._text, "r"))
+        except pa.ArrowInvalid as error:
+            # Old streams begin with a number, as any text seems to do.
+            raise self._error(error) if is_told else ScoreError(f"{file.name}: it is no Arrow file") from None
         except (pa.ArrowException, OSError) as error:
             raise self._error(error) from None
         self.schema = self._reader.schema
@@ -150,21 +160,18 @@ class _Behind:
             self._head = self._stream.read(_PADDED)
         return bool(self._head) and self._head.startswith(expected)
 
-    def read(self, count: int = -1) -> bytes:
+    def read(self, count: int) -> bytes:
         """So many bytes, or fewer."""
         if self._head:
             got, self._head = self._head[:count], self._head[count:]
         else:
-            got = self._stream.read(count)
+            got = fill(self._read_some, count)
         self.came += len(got)
         return got
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def close(self) -> None:
-        """Nothing: who opened the stream closes it."""
+    def _read_some(self, count: int) -> bytes:
+        """Not all at once: a damaged stream may ask for more than memory holds, and has no more than it has."""
+        return bytes(self._stream.read(min(count, _AT_ONCE)))
 
 
 def open_arrow(file: File, block_bytes: int = BLOCK_BYTES) -> ArrowFile | ArrowStream:
@@ -202,4 +209,7 @@ def _slices(batch: pa.RecordBatch, block_bytes: int) -> Iterator[pa.RecordBatch]
 
 def _checked(schema: pa.Schema, file: File) -> pa.Schema:
     refuse_many_columns(len(schema), file.name)
-    return plain_schema(schema)
+    try:
+        return plain_schema(schema)
+    except UnicodeDecodeError as error:
+        raise unreadable(file.name, error) from None

@@ -82,7 +82,16 @@ def refuse_many_columns(count: int, name: str) -> None:
 
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with columns that are encoded by a dictionary written out."""
+    """The batch with columns that are encoded by a dictionary written out.
+
+    Raises `pa.ArrowInvalid` for a column whose parts contradict each other, or whose texts are not UTF-8: to read on
+    in it could end the process.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except (pa.ArrowException, OSError) as error:
+            raise pa.ArrowInvalid(f"the column {name!r} is damaged: {error}") from None
     arrays = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns]
     return pa.RecordBatch.from_arrays(arrays, schema=plain_schema(batch.schema))
 

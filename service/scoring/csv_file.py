@@ -37,14 +37,14 @@ class CsvFile:
 
     def blocks(self, start: int, stop: int, types: Mapping[str, pa.DataType]) -> Iterator[Block]:
         """The pieces of a segment."""
-        columns = _Columns(self._file, tuple(self.schema.names), dict(types))
+        parser = _Parser(self._file, tuple(self.schema.names), dict(types))
         skip = self._header if start == 0 else 0
         for piece in self._text.pieces(start, stop):
-            yield _CsvBlock(piece, columns, skip)
+            yield _CsvBlock(piece, parser, skip)
             skip = 0
 
 
-class _Columns:
+class _Parser:
     """How the columns that are wanted are read, for all blocks of a segment.
 
     pyarrow gets numbers for names, since it cannot tell columns of one name apart.
@@ -84,7 +84,7 @@ class _CsvBlock(NamedTuple):
     """Some rows as text."""
 
     piece: Piece
-    columns: _Columns
+    parser: _Parser
     skip: int
     """Bytes of the header before them."""
 
@@ -96,7 +96,7 @@ class _CsvBlock(NamedTuple):
     def strictly(self) -> pa.RecordBatch:
         """All rows, in the types asked for."""
         try:
-            return self.columns.parse(self._text())
+            return self.parser.parse(self._text())
         except (pa.ArrowInvalid, UnicodeDecodeError):
             raise UnfitError from None
 
@@ -110,9 +110,9 @@ class _CsvBlock(NamedTuple):
             return "skip"
 
         try:
-            batch = self.columns.parse(self._text(), on_ragged=note)
+            batch = self.parser.parse(self._text(), on_ragged=note)
         except pa.ArrowInvalid as error:
-            raise unreadable(self.columns.file.name, error) from None
+            raise unreadable(self.parser.file.name, error) from None
         count = batch.num_rows + len(faults)
         rows = np.delete(np.arange(count), [fault.row for fault in faults])
         batch, kept, others = _as_text(batch, rows)

@@ -11,7 +11,7 @@ from service.scoring.blocks import refuse_many_columns
 from service.scoring.sources import File
 from service.scoring.text_file import BrokenError
 
-_QUOTE, _LINE_FEED = 34, 10
+_QUOTE, _LINE_FEED, _RETURN = 34, 10, 13
 _EDGES = np.zeros(256, np.bool_)
 _EDGES[[ord(","), ord("\n"), ord("\r")]] = True
 """The bytes between which a cell stands."""
@@ -21,6 +21,11 @@ _LONGEST_QUOTE = 41
 def cut(text: bytes, *, is_last: bool) -> int:
     """Where the last whole record ends, as `Cut` says: behind the last LF that stands in no quoted cell."""
     quotes, fault, reason = _quotes(text)
+    alone = _lone_return(text, quotes)
+    if alone is not None and (fault is None or alone < fault):
+        fault, reason = alone, "a CR stands alone: expected are LF or CR LF at the lines' ends, or the cell in quotes"
+        if not _is_text(text[:alone]):
+            reason = f"expected is text in UTF-8, got {describe(text[: min(alone, _LONGEST_QUOTE)])}"
     limit = len(text) if fault is None else fault
     end = text.rfind(b"\n", 0, limit)
     while end >= 0:
@@ -66,6 +71,28 @@ def _quotes(text: bytes) -> tuple[npt.NDArray[np.int64], int | None, str]:
     return _quotes_one_by_one(text, quotes)
 
 
+def _lone_return(text: bytes, quotes: npt.NDArray[np.int64]) -> int | None:
+    """Where the first CR stands that is in no quoted cell and has no LF behind it.
+
+    pyarrow would begin a row there, and no other program a line. What comes behind the last byte is seen later.
+    """
+    if b"\r" not in text:
+        return None
+    signs = np.frombuffer(text, np.uint8)
+    alone = np.flatnonzero(signs[:-1] == _RETURN)
+    alone = alone[signs[alone + 1] != _LINE_FEED]
+    alone = alone[np.searchsorted(quotes, alone) % 2 == 0]
+    return int(alone[0]) if len(alone) else None
+
+
+def _is_text(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _quotes_one_by_one(text: bytes, quotes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int | None, str]:
     """The same, where quotes are literal or wrong."""
     found: list[int] = []
@@ -104,8 +131,6 @@ def _end_of_record(text: bytes) -> int:
 def _names(record: bytes, file: File) -> list[str]:
     """The names that a header holds."""
     quotes, _, _ = _quotes(record)
-    if len(_outside(quotes, record, "\r")):
-        raise ScoreError(f"{file.name}: its lines end in CR alone: expected are LF or CR LF")
     commas = _outside(quotes, record, ",")
     refuse_many_columns(len(commas) + 1, file.name)
     edges = [-1, *commas.tolist(), len(record)]

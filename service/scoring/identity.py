@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from service.manifest import ONNX_FILE
+from service.model.graph_file import files_beside
 from service.model.runtime import VERSION
 from service.scoring.recipe import Recipe
 from service.scoring.sources import File
@@ -19,14 +21,14 @@ Identity = Mapping[str, Any]
 def identity_of(recipe: Recipe, files: Sequence[File], options: Mapping[str, Any]) -> Identity:
     """The run that scores files by a recipe, with options that decide what is written."""
     graph = recipe.place if recipe.place.is_file() else recipe.place / ONNX_FILE
-    with graph.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         **{library: version(library) for library in ("forwardpass", "numpy", "pyarrow")},
         "onnxruntime": VERSION,
         "model": recipe.name,
         "version": recipe.manifest.version,
-        "graph": digest,
+        "graph": _digest(graph),
+        "weights": {name: _digest(path) for name, path in sorted(files_beside(graph).items())},
+        "manifest": hashlib.sha256(recipe.manifest.model_dump_json().encode()).hexdigest(),
         "provider": recipe.provider,
         "on-error": recipe.on_error,
         "keep": list(recipe.layout.keep),
@@ -36,6 +38,11 @@ def identity_of(recipe: Recipe, files: Sequence[File], options: Mapping[str, Any
             for file in files
         ],
     }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def differences(before: Identity, now: Identity, within: str = "") -> list[str]:
@@ -65,7 +72,13 @@ def _changed_files(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> l
             found.append(f"{path} has changed: it had {old['bytes']:,} bytes, now {file['bytes']:,}")
         elif old["modified"] != file["modified"]:
             found.append(f"{path} has changed: it was modified since")
+        elif old.get("form") != file.get("form"):
+            found.append(f"{path} was read as {_form(old)} and is read as {_form(file)} now")
     return found + [f"{path} is no longer there" for path in was]
+
+
+def _form(file: dict[str, Any]) -> str:
+    return ".".join(filter(None, file["form"]))
 
 
 def _words(value: object) -> str:

@@ -23,6 +23,12 @@ class JsonLinesFile:
         schema = infer(self._text.first)
         if schema is None:
             expected = 'a JSON object on each line, such as {"width": 1.5}'
+            try:
+                self._text.first.decode()
+            except UnicodeDecodeError as error:
+                line = self._text.first.count(b"\n", 0, error.start) + 1
+                got = f"the byte 0x{self._text.first[error.start]:02x}"
+                raise ScoreError(f"{file.name}: line {line}: expected is text in UTF-8, got {got}") from None
             raise ScoreError(f"{file.name}: expected is {expected}, and its first lines have none")
         self.schema = schema
         refuse_many_columns(len(schema), file.name)

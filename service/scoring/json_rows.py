@@ -29,8 +29,12 @@ def parse(text: bytes, schema: pa.Schema) -> pa.RecordBatch:
     """
     if _NOT_BLANK.search(text) is None:
         return pa.RecordBatch.from_pylist([], schema)
-    options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    table = _parse(text, options).select(schema.names)
+    table = arrow_json.read_json(
+        pa.BufferReader(text),
+        # The block is the whole text: where it is cut is decided elsewhere.
+        arrow_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
+        arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+    ).select(schema.names)
     batch = pa.RecordBatch.from_arrays([column.chunk(0) for column in table.columns], schema=schema)
     # Whether strings are UTF-8.
     batch.validate(full=True)
@@ -122,13 +126,6 @@ def _fit(objects: Mapping[int, dict[str, Any]], sound: dict[int, bytes], schema:
     return faults
 
 
-def _parse(text: bytes, options: arrow_json.ParseOptions) -> pa.Table:
-    # The block is the whole text: where it is cut is decided elsewhere.
-    return arrow_json.read_json(
-        pa.BufferReader(text), arrow_json.ReadOptions(use_threads=False, block_size=len(text) + 1), options
-    )
-
-
 def _is_read(line: bytes, schema: pa.Schema) -> bool:
     try:
         return bool(parse(line, schema).num_rows == 1)
@@ -171,9 +168,21 @@ def _refusal(place: int, line: bytes, schema: pa.Schema) -> RowFault:
             return RowFault(place, field.name, "one value", f"{names.count(field.name)}")
         if judge.fitting(own) is MISFIT:
             return RowFault(place, field.name, *judge.fault(own))
-        if isinstance(own, float) and math.isinf(own):
-            return RowFault(place, field.name, "a number", describe(own))
+        expected = _unwritten(own)
+        if expected is not None:
+            return RowFault(place, field.name, expected, describe(own))
     return RowFault(place, "", "an object of the columns' types", _quoted(line))
+
+
+def _unwritten(value: Any) -> str | None:  # noqa: ANN401  # JSON
+    """What a value should be that JSON can write and no column hold: too large, or with half a character in it."""
+    if isinstance(value, float) and math.isinf(value):
+        return "a number"
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "text in UTF-8"
+    return None
 
 
 def _quoted(line: bytes) -> str:

@@ -19,6 +19,8 @@ ALL = "*"
 """Instead of a column's name: every column."""
 _CONTEXT = "context"
 """What a list of words is called, whatever the input's name is."""
+_OTHER_COMMAS = ";\t"
+"""What some programs write between the cells of CSV."""
 _MOST_NAMES = 24
 """No more names are told at once."""
 _WANTED = {bool: "booleans, or 0 and 1", int: "integers", float: "numbers", str: "texts"}
@@ -44,19 +46,24 @@ class Layout(NamedTuple):
 class _Columns:
     """The columns of a file, which may be very many."""
 
-    def __init__(self, schema: pa.Schema, where: str) -> None:
+    def __init__(self, schema: pa.Schema, where: str, form: Form) -> None:
         self.names: list[str] = schema.names
         self.types: dict[str, pa.DataType] = dict(zip(self.names, schema.types, strict=True))
-        self.where = where
+        self.where, self._form = where, form
         self._counts = Counter(self.names)
 
     def require(self, column: str, expected: str) -> None:
         """Raise `ScoreError`, with what is expected, for a column that is not there, or there more than once."""
         count = self._counts[column]
+        sign = next((sign for sign in _OTHER_COMMAS if sign in self.names[0]), "") if len(self.names) == 1 else ""
+        if sign and not count and self._form.format == "csv":
+            raise ScoreError(
+                f"{self.where}: its cells are separated by {sign!r}: expected are commas, and points in numbers"
+            )
         if count != 1:
             times = "twice" if count == 2 else f"{count} times"  # noqa: PLR2004  # the word for it
             fault = f"there {times}" if count else "missing"
-            there = _some(self.names)
+            there = _some(self.names) or "none"
             raise ScoreError(f"{self.where}: the column {column!r} is {fault}: {expected}; there are {there}")
 
 
@@ -78,7 +85,7 @@ def match(  # noqa: PLR0913  # a model, a file, and what is wanted of it
         if name not in known:
             takes = _some(_all_names(manifest))
             raise ScoreError(f"{manifest.name} has no input or feature {name!r} to map a column to: it takes {takes}")
-    columns = _Columns(there, where)
+    columns = _Columns(there, where, form)
     cells = tuple(cell for spec in manifest.inputs for cell in _cells(spec, manifest, columns, names))
     refuse_twins([cell.column for cell in cells], f"{manifest.name} takes")
     for cell in cells:

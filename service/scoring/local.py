@@ -30,6 +30,7 @@ def run(
                         yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+            inputs.check()
         finally:
             for future in waiting:
                 future.cancel()

@@ -54,7 +54,7 @@ def _errors(cell: Cell, value: Any, *, is_text: bool, takes_words: bool) -> Iter
     if takes_words and (not are_ids or len(value) > LONGEST_CONTEXT):
         yield from map(_told, find_context_faults(value, ""))
         return
-    value = _as_json(cell.spec, value)
+    value = _as_json(cell.spec, value, len(cell.shape))
     faults = [_told(error) for error in islice(find_faults(cell.spec, value, cell.shape, ""), MAX_FAULTS)]
     yield from faults
     if not faults and cell.shape and (uneven := first_uneven([value])) is not None:
@@ -75,10 +75,13 @@ def _told(error: RequestError) -> _Said:
     return f"{fault.expected} at {fault.pointer}" if fault.pointer else fault.expected, fault.got
 
 
-def _as_json(spec: TensorSpec, value: Any) -> Any:  # noqa: ANN401  # JSON
-    """The value as JSON would have it, in which a file's own kinds of numbers are no faults."""
+def _as_json(spec: TensorSpec, value: Any, depth: int) -> Any:  # noqa: ANN401  # JSON
+    """The value as JSON would have it, in which a file's own kinds of numbers are no faults.
+
+    Lists are looked into so deep as the tensor has them: those of text may be nested deeper than calls can be.
+    """
     if isinstance(value, list):
-        return [_as_json(spec, one) for one in value]
+        return [_as_json(spec, one, depth - 1) for one in value] if depth else value
     if isinstance(value, Decimal):
         value = float(value)
     if element_type(spec.datatype) is bool and value in (0, 1):

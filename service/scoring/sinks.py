@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -24,6 +25,15 @@ from service.scoring.formats import Compression, Form
 GROUP_ROWS = 131_072
 GROUP_BYTES = 1 << 25
 """A row group of Parquet is written when it has so many rows, or is about so large, whichever comes first."""
+_BYTES = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_string_view,
+    pa.types.is_binary_view,
+)
 _OTHER_BYTES = 8
 """As large is a value taken for that is neither a text nor a list."""
 _LINES = 8192
@@ -201,13 +211,19 @@ class RejectedRows:
 
 def _size(column: pa.Array) -> int:
     """About how many bytes its values are. Unlike pyarrow's own, it does not depend on how they lie in memory."""
-    types = pa.types
-    if types.is_struct(column.type):
+    types, kind = pa.types, column.type
+    if isinstance(column, pa.ExtensionArray):
+        return _size(column.storage)
+    if types.is_map(kind):
+        # The keys and values that pyarrow gives of a slice are those of the whole.
+        return _size(column.cast(pa.list_(pa.struct([kind.key_field, kind.item_field]))))
+    if types.is_struct(kind):
         return sum(map(_size, column.flatten()))
-    if types.is_list(column.type) or types.is_large_list(column.type) or types.is_fixed_size_list(column.type):
+    if types.is_nested(kind) and not types.is_union(kind):
         return _size(column.flatten())
-    if types.is_string(column.type) or types.is_binary(column.type) or types.is_large_string(column.type):
-        return pc.sum(pc.binary_length(column)).as_py() or 0
+    if any(is_one(kind) for is_one in _BYTES):
+        is_view = types.is_string_view(kind) or types.is_binary_view(kind)
+        return pc.sum(pc.binary_length(column.cast(pa.large_binary()) if is_view else column)).as_py() or 0
     return len(column) * _OTHER_BYTES
 
 
@@ -223,16 +239,23 @@ def _row_maker(names: Sequence[str]) -> Callable[..., object]:
 
 
 def _value_type(datatype: pa.DataType) -> pa.DataType:
+    """Of a column that is encoded by a dictionary that of its values."""
     return datatype.value_type if pa.types.is_dictionary(datatype) else datatype
 
 
 def _plain_type(datatype: pa.DataType) -> pa.DataType:
     """What a text format writes such values from: doubles for floats, and texts for what JSON has no word for."""
-    plain = _value_type(datatype)
+    plain = _value_type(datatype.storage_type if isinstance(datatype, pa.BaseExtensionType) else datatype)
     if pa.types.is_floating(plain):
         return pa.float64()
     is_itself = pa.types.is_integer(plain) or pa.types.is_boolean(plain) or pa.types.is_null(plain)
     return plain if is_itself or _is_object(plain) else pa.string()
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The column as `_plain_type` says."""
+    stored = column.storage if isinstance(column, pa.ExtensionArray) else column
+    return stored.cast(_plain_type(column.type))
 
 
 def _is_object(datatype: pa.DataType) -> bool:
@@ -245,8 +268,9 @@ def _is_object(datatype: pa.DataType) -> bool:
 
 def _objects(column: pa.Array) -> list[Any]:
     """The values as Python's objects."""
-    plain = column.cast(_plain_type(column.type))
-    objects: list[Any] = plain.to_numpy().tolist() if _is_whole(plain) else plain.to_pylist()
+    plain = _plain(column)
+    # By pyarrow's own way to numpy, pandas would be imported where it is there, which a signal must not interrupt.
+    objects: list[Any] = np.from_dlpack(plain).tolist() if _is_whole(plain) else plain.to_pylist()
     return objects
 
 
@@ -263,7 +287,7 @@ def _cell_type(datatype: pa.DataType) -> pa.DataType:
 
 def _cells(column: pa.Array) -> pa.Array:
     """The column as `_cell_type` says."""
-    plain = column.cast(_plain_type(column.type))
+    plain = _plain(column)
     if _is_object(plain.type):
         return pa.array(map(_cell, plain.to_pylist()), pa.string())
     return plain

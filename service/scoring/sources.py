@@ -44,6 +44,9 @@ def find_files(source: str | Path, given: str | None) -> tuple[File, ...]:
     `ScoreError` where nothing is found or a file cannot be read.
     """
     source = os.fspath(source)
+    if not source:
+        raise ScoreError("the input's name is empty: give a file, a folder, a pattern, or - for standard input")
+    _refuse_other_names(source)
     form = None if given is None else form_given(given)
     if source == STANDARD_INPUT:
         if form is None:
@@ -69,7 +72,17 @@ def _inside(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names if not name.startswith((".", "_")))
 
 
+def _refuse_other_names(path: str) -> None:
+    """Raise `ScoreError` for a name that pyarrow cannot open and text cannot hold, as Linux allows them."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(path).decode(errors="backslashreplace")
+        raise ScoreError(f"{name}: its name is not UTF-8: rename it") from None
+
+
 def _file(path: str, form: Form | None) -> File:
+    _refuse_other_names(path)
     try:
         status = os.stat(path)  # noqa: PTH116  # the path stays as it was given
         if not stat.S_ISREG(status.st_mode):
@@ -88,4 +101,6 @@ def _cannot_be_read(error: OSError) -> None:
 def unreadable(name: str, error: Exception) -> ScoreError:
     """The error of a file that the system or a library cannot read, in one line."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, UnicodeDecodeError):
+        reason = "a name in it is not UTF-8"
     return ScoreError(f"{name}: it cannot be read: {' '.join(reason.split())[:_LONGEST_REASON]}")

@@ -2,11 +2,15 @@
 
 import os
 import sys
+from collections.abc import Callable
 
 import pyarrow as pa
 
 from service.errors import ScoreError
 from service.scoring.sources import File, unreadable
+
+Read = Callable[[int], bytes]
+"""Gives so many bytes or fewer, none at the end."""
 
 
 def open_raw(file: File) -> pa.NativeFile:
@@ -27,4 +31,14 @@ def damaged(file: File, error: Exception, came: int) -> ScoreError:
     if file.form.compression is None or (isinstance(error, OSError) and error.errno):
         return unreadable(file.name, error)
     reason, kind = " ".join(str(error).split()), file.form.compression
-    return ScoreError(f"{file.name}: it is truncated or damaged behind {came:,} bytes of its {kind} content: {reason}")
+    place = f" behind {came:,} bytes of its {kind} content" if came else ""
+    return ScoreError(f"{file.name}: it is truncated or damaged{place}: {reason}")
+
+
+def fill(read: Read, count: int) -> bytes:
+    """So many bytes; fewer only at the end."""
+    parts: list[bytes] = []
+    while count > 0 and (part := read(count)):
+        parts.append(part)
+        count -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

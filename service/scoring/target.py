@@ -29,6 +29,9 @@ class Target:
         name = path.name
         if name in ("", ".."):
             raise ScoreError(f"{path}: it cannot be written: Is a directory")
+        if not _is_text(path):
+            shown = os.fsencode(path).decode(errors="backslashreplace")
+            raise ScoreError(f"{shown}: it cannot be written: its name is not UTF-8")
         self.unfinished = path.with_name(f".{name}.part")
         self.parts = path.with_name(f".{name}.parts")
         self.rejected = path.with_name(f"{name}.rejected.csv")
@@ -160,6 +163,15 @@ def unwritable(path: Path, error: OSError, parts: Path) -> ScoreError:
     # pyarrow wraps the system's words into longer ones.
     reason = os.strerror(error.errno) if error.errno else str(error)
     return ScoreError(f"{path}: it cannot be written: {reason}{_kept(parts)}")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether its bytes are UTF-8: pyarrow opens no others."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _kept(parts: Path) -> str:

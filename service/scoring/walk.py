@@ -1,13 +1,15 @@
 """Every block of some files, in order, from a place on."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
+from service.errors import ScoreError
 from service.scoring.blocks import Block
 from service.scoring.opening import InputFile, open_input
 from service.scoring.results import Place
-from service.scoring.sources import File
+from service.scoring.sources import STANDARD_INPUT, File
 
 Segment = tuple[int, int, int]
 """A file, by its index among all, and the range of it that can be read by itself."""
@@ -37,6 +39,12 @@ class Inputs:
             for start, stop in self.at(index).segments(begin):
                 yield index, start, stop
 
+    def check(self) -> None:
+        """Raise `ScoreError` where a file is no longer as it was found: what was read of it may be of two files."""
+        for file in self.files:
+            if file.path != STANDARD_INPUT and not _is_same(file):
+                raise ScoreError(f"{file.name}: it was changed or removed while it was read")
+
     def blocks(
         self, segment: Segment, types: Mapping[str, pa.DataType], after: Place | None
     ) -> Iterator[tuple[Place, Block]]:
@@ -52,3 +60,11 @@ class Inputs:
         if before is not None:
             place, block = before
             yield place._replace(last=True), block
+
+
+def _is_same(file: File) -> bool:
+    try:
+        status = os.stat(file.path)  # noqa: PTH116  # the path stays as it was given
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (file.bytes, file.modified)

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pyarrow as pa
 
-from service.errors import RowError
+from service.errors import RowError, ScoreError
 from service.scoring.blocks import RowFault
 from service.scoring.formats import Form
 from service.scoring.journal import Journal
@@ -36,7 +36,12 @@ class Output:
         self._file = 0
         self._before = 0
         with target.writing():
-            self._sink = open_sink(target.unfinished, form, schema)
+            try:
+                self._sink = open_sink(target.unfinished, form, schema)
+            except pa.ArrowNotImplementedError as error:
+                raise ScoreError(
+                    f"{target.path}: {form.format} has no type for a column that is kept: {error}"
+                ) from None
             self._rejects = RejectedRows(target.unfinished_rejected)
 
     def write(self, result: Result) -> None:

@@ -181,7 +181,7 @@ def test_a_missing_models_folder_is_told(tmp_path: Path) -> None:
     [
         ("width\n1\n", "the column 'height' is missing: expected are width, height; there are width"),
         ("1,2\n3,4\n", "the column 'width' is missing: expected are width, height; there are 1, 2"),
-        ("width;height\n1;2\n", "the column 'width' is missing: expected are width, height; there are width;height"),
+        ("width;height\n1;2\n", "its cells are separated by ';': expected are commas, and points in numbers"),
         ("width,height,width\n1,2,3\n", "the column 'width' is there twice"),
         (POINT + "1,2\n3,x\n", "row 2, column 'height': expected a number that FP32 can hold, got 'x'"),
         (POINT + "1,2\n,4\n", "row 2, column 'width': expected a number that FP32 can hold, got ''"),

@@ -5,6 +5,7 @@ import io
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -139,14 +140,14 @@ def test_a_file_without_rows_has_columns(tmp_path: Path) -> None:
         ("a.arrow", file_format()[:50_000], "it cannot be read: "),
         ("a.arrow", stream_format()[:50_000], "it cannot be read: "),
         ("a.arrow", stream_format()[:9], "it cannot be read: "),
-        ("a.arrow", b"a,b\n1,2\n" * 9, "it cannot be read: "),
-        ("a.arrow", b"PAR1" * 9, "it cannot be read: "),
+        ("a.arrow", b"a,b\n1,2\n" * 9, "it is no Arrow file"),
+        ("a.arrow", b"PAR1" * 9, "it is no Arrow file"),
         ("a.arrow.gz", b"", "it is empty"),
         ("a.arrow.gz", gzip.compress(b""), "it is empty"),
         ("a.arrow.gz", gzip.compress(file_format())[:-20], "it is truncated or damaged behind "),
-        ("a.arrow.gz", gzip.compress(file_format())[:99], "it is truncated or damaged behind "),
+        ("a.arrow.gz", gzip.compress(file_format())[:99], "it is truncated or damaged: "),
         ("a.arrow.gz", gzip.compress(stream_format())[:-9], "it is truncated or damaged behind "),
-        ("a.arrow.gz", file_format(), "it is truncated or damaged behind 0 bytes of its gzip content: "),
+        ("a.arrow.gz", file_format(), "it is truncated or damaged: "),
         ("a.arrow.gz", gzip.compress(file_format()[:-1]), "it is truncated: the end of an Arrow file is missing"),
         ("a.arrow.gz", gzip.compress(file_format()[:50_000]), "it is truncated or damaged behind 50,000 bytes of its"),
     ],
@@ -154,6 +155,37 @@ def test_a_file_without_rows_has_columns(tmp_path: Path) -> None:
 def test_a_file_that_is_not_whole_is_told(name: str, content: bytes, said: str, tmp_path: Path) -> None:
     """By what is wrong with it, in one line."""
     assert refusal(tmp_path / name, content).startswith(said)
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_parts_that_contradict_each_other_are_told(new: Any, tmp_path: Path) -> None:  # noqa: ANN401  # a function of pyarrow's
+    """To read on with them could end the process; texts and names that are not UTF-8 would be carried through."""
+    sink = io.BytesIO()
+    table = pa.table({"text": ["ab"] * 300})
+    with new(sink, table.schema) as writer:
+        writer.write_table(table)
+    content = sink.getvalue()
+    offsets = np.arange(0, 601, 2, dtype=np.int32)
+    bent = offsets.copy()
+    bent[100] = 0x7F000000
+    assert offsets.tobytes() in content
+    said = "it cannot be read: the column 'text' is damaged: "
+    for damage in (content.replace(offsets.tobytes(), bent.tobytes()), content.replace(b"abab", b"a\xffab")):
+        assert refusal(tmp_path / "a.arrow", damage).startswith(said)
+    assert refusal(tmp_path / "a.arrow", content.replace(b"text", b"t\xffxt")).endswith(": a name in it is not UTF-8")
+
+
+def test_a_stream_that_claims_very_much_is_told(tmp_path: Path) -> None:
+    """No memory is taken for what is not there."""
+    sink = io.BytesIO()
+    table = pa.table({"a": np.arange(300) / 8})
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    length, claimed = (number.to_bytes(8, "little") for number in (300 * 8, 1 << 50))
+    content = sink.getvalue()
+    assert length in content
+    said = refusal(tmp_path / "a.arrow", content.replace(length, claimed))
+    assert said.startswith("it cannot be read: ")
 
 
 def test_many_columns_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -35,6 +36,19 @@ def test_dictionaries_are_written_out() -> None:
     assert batch.schema.equals(pa.schema([("a", pa.string()), ("b", pa.int8())]), check_metadata=True)
     assert batch.schema.equals(plain_schema(schema), check_metadata=True)
     assert batch.to_pydict() == {"a": ["x", None, "x"], "b": [1, 2, 3]}
+
+
+def test_columns_that_are_damaged_are_told() -> None:
+    """Before anything is read in them: offsets that point behind the data, indices of no value, bytes of no text."""
+    texts = pa.array(["ab", "c"])
+    offsets = pa.py_buffer(np.array([0, 1 << 30, 2], np.int32))
+    far = pa.Array.from_buffers(pa.string(), 2, [None, offsets, texts.buffers()[2]])
+    lists = pa.Array.from_buffers(pa.list_(pa.int8()), 2, [None, offsets], children=[pa.array([1, 2], pa.int8())])
+    lost = pa.DictionaryArray.from_arrays(pa.array([0, 9], pa.int8()), texts, safe=False)
+    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())
+    for column in (far, lists, lost, broken):
+        with pytest.raises(pa.ArrowInvalid, match="the column 'a' is damaged: "):
+            plain(pa.RecordBatch.from_arrays([column], ["a"]))
 
 
 def test_a_file_has_so_many_columns_and_no_more() -> None:

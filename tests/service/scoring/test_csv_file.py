@@ -139,7 +139,10 @@ def test_a_quote_in_a_cell_that_is_not_quoted_is_a_sign_like_others(tmp_path: Pa
     [
         ("", "it is empty"),
         ("\n\r\n", "it is empty"),
-        ("a,b\r1,2\r3,4", "its lines end in CR alone: expected are LF or CR LF"),
+        (
+            "a,b\r1,2\r3,4",
+            "line 1: a CR stands alone: expected are LF or CR LF at the lines' ends, or the cell in quotes",
+        ),
         (b"a,\xff\n1,2\n", r"expected is a header in UTF-8, got b'\xff' in it"),
         ('a,"b\n1,2\n', "line 1: a quote that is opened in the row that begins here is never closed"),
         ('a,b\n1,2\n3,"4\n5,6\n', "line 3: a quote that is opened in the row that begins here is never closed"),

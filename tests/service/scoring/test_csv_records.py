@@ -1,10 +1,11 @@
 """Behaviour of service.scoring.csv_records."""
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.errors import ScoreError
 from service.scoring.csv_records import cut, header_of
 from service.scoring.formats import Form
 from service.scoring.sources import File
@@ -25,6 +26,8 @@ def read_by_sign(text: str) -> tuple[list[int], str]:
             if behind not in {"", ",", "\n", "\r"}:
                 return ends, "wrong"
             is_open = False
+        elif sign == "\r" and behind not in {"", "\n"} and not is_open:
+            return ends, "wrong"
         elif sign == '"' and (not place or text[place - 1] in ",\n\r"):
             is_open = True
         elif sign == "\n" and not is_open:
@@ -65,7 +68,16 @@ def test_a_header_is_the_first_record(text: str, end: int, names: list[str]) -> 
     assert header_of(text.encode(), FILE) == (end, names)
 
 
-def test_a_header_that_ends_in_cr_is_refused() -> None:
-    """Else all rows would be its names."""
-    with pytest.raises(ScoreError, match=r"a\.csv: its lines end in CR alone"):
-        header_of(b"a,b\r1,2\r", FILE)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"a,b\r1,2\r", "a CR stands alone: expected are LF or CR LF"),
+        (b'a,"b"\r\r\n', "a CR stands alone: "),
+        (b"\x1f\xff\r1", "expected is text in UTF-8, got b'"),
+    ],
+)
+def test_a_record_with_a_lone_cr_is_refused(text: bytes, said: str) -> None:
+    """It would be two rows to some and one to others, or, where all lines end so, all rows names of columns."""
+    assert cut(b"a,b\r\n" + text, is_last=True) == 5
+    with pytest.raises(BrokenError, match=f"^{re.escape(said)}"):
+        cut(text, is_last=True)

@@ -1,20 +1,23 @@
 """Behaviour of service.scoring.identity."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from service.model.graph_file import files_beside
 from service.model.loading import load
 from service.scoring.formats import Form
 from service.scoring.identity import differences, identity_of
 from service.scoring.layout import match
 from service.scoring.recipe import Recipe
 from service.scoring.sources import find_files
-from tests.service.conftest import publish, save
+from tests.service.conftest import publish, save, tabled
 
 THERE = pa.schema([("width", pa.string()), ("height", pa.string()), ("id", pa.string())])
 
@@ -52,6 +55,52 @@ def test_what_decides_the_output_is_in_it(tmp_path: Path) -> None:
     assert graph.startswith("graph was ")
     os.utime(source, ns=(1, 1))
     assert f"{source} has changed: it was modified since" in differences(before, made(place, source, output="csv"))
+
+
+def test_weights_beside_the_graph_are_in_it(tmp_path: Path) -> None:
+    """Another file of them is another model."""
+    place = tabled(tmp_path, 1.0)
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"index": [1]}), source)
+    (beside,) = files_beside(place).values()
+
+    def identity() -> Any:  # noqa: ANN401  # JSON
+        loaded = load(place, "table")
+        there = pa.schema([("index", pa.int64())])
+        layout = match(loaded.manifest, there, {}, (), where="in.parquet", form=Form("parquet", None))
+        recipe = Recipe(place, "table", "cpu", 1, loaded.manifest, 256, layout, there, "fail")
+        return identity_of(recipe, find_files(source, None), {})
+
+    before = identity()
+    assert differences(before, identity()) == []
+    beside.write_bytes(bytes(beside.stat().st_size))
+    (changed,) = differences(before, identity())
+    assert changed.startswith(f"weights {beside.name} was ")
+
+
+def test_the_manifest_is_in_it(tmp_path: Path) -> None:
+    """It has the labels, which may change without the graph and the version."""
+    publish(tmp_path, "line")
+    source = tmp_path / "in.csv"
+    source.write_text("width,height\n1,2\n")
+    place = tmp_path / "line" / "1"
+    before = made(place, source)
+    manifest = place / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "description": "Another one."}))
+    (changed,) = differences(before, made(place, source))
+    assert changed.startswith("manifest was ")
+
+
+def test_how_a_file_is_read_is_in_it(tmp_path: Path) -> None:
+    """The same bytes can be rows of several formats."""
+    publish(tmp_path, "line")
+    source = tmp_path / "in.csv"
+    source.write_text("width,height\n1,2\n")
+    before = made(tmp_path / "line" / "1", source)
+    (file,) = before["files"]
+    now = {**before, "files": [{**file, "form": ["jsonl", "gzip"]}]}
+    assert differences(before, now) == [f"{source} was read as csv and is read as jsonl.gzip now"]
 
 
 @pytest.mark.parametrize("same", [({"a": [1], "b": {"c": None}}, {"b": {"c": None}, "a": [1]}), ({}, {})])

@@ -132,6 +132,13 @@ def test_a_file_without_objects_is_refused(content: str, tmp_path: Path) -> None
     assert refusal(tmp_path / "a.jsonl", content.encode()) == said
 
 
+def test_a_file_of_which_no_line_is_utf_8_is_refused(tmp_path: Path) -> None:
+    """By the first place where it is not."""
+    path = tmp_path / "a.jsonl"
+    said = "line 2: expected is text in UTF-8, got the byte 0xff"
+    assert refusal(path, b'rubbish\n{"a":1,"s":"\xff"}\n') == said
+
+
 def test_many_columns_are_refused(tmp_path: Path) -> None:
     """As in every format."""
     content = json.dumps({str(place): 1 for place in range(65_537)}).encode()

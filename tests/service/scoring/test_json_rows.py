@@ -66,6 +66,17 @@ def test_bad_utf_8_is_told() -> None:
     assert [(fault.row, fault.expected) for fault in faults] == [(0, "a JSON object")]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "got"), [("s", '"\\ud800"', r"'\ud800'"), ("t", '["\\udfff"]', "a list of 1")]
+)
+def test_half_a_character_is_told(name: str, value: str, got: str) -> None:
+    """JSON can write it, and UTF-8 cannot."""
+    schema = pa.schema([("s", pa.string()), ("t", pa.list_(pa.string()))])
+    sound, faults = take_apart([f'{{"{name}":{value}}}'.encode(), b'{"s":"\\ud83d\\ude00"}'], schema)
+    assert list(sound) == [1]
+    assert faults == [(0, name, "text in UTF-8", got)]
+
+
 def test_every_fault_of_a_row_is_told() -> None:
     """In the order of the columns."""
     _, faults = take_apart([b'{"s":1,"a":"x","l":2}', b"1"], SCHEMA)

@@ -114,7 +114,7 @@ def test_columns_are_found_by_name(
     ("manifest", "there", "said"),
     [
         (LINE, {"width": F64}, "the column 'height' is missing: expected are width, height; there are width"),
-        (LINE, {}, "the column 'width' is missing: expected are width, height; there are "),
+        (LINE, {}, "the column 'width' is missing: expected are width, height; there are none"),
         (PAIR, {"left_0": F64, "left_1": F64}, "'right_0' is missing: expected are left_0, left_1, right_0; there are"),
         (
             LINE,
@@ -161,6 +161,16 @@ def test_columns_that_cannot_be_used_are_told(manifest: ModelManifest, there: An
     message = refused(manifest, there)
     assert said in message
     assert message.startswith(("in.file: ", "made"))
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_cells_that_other_signs_separate_are_told(sign: str) -> None:
+    """Where all names are one to CSV; a column may be called so."""
+    said = f"its cells are separated by {sign!r}: expected are commas, and points in numbers"
+    assert said in refused(LINE, {f"width{sign}height": TEXT})
+    assert f"there are width{sign}height" in refused(LINE, {f"width{sign}height": F64})
+    one = made(tensor("x", "FP32", 1))
+    assert matched(one, {f"a{sign}b": TEXT}, {"x": f"a{sign}b"}).cells[0].column == f"a{sign}b"
 
 
 def test_of_very_many_names_some_are_told() -> None:

@@ -123,6 +123,12 @@ def test_a_context_is_told_as_words_or_as_ids(column: Any, faults: list[tuple[st
     assert told(CONTEXT, (-1,), pa.array(column), takes_words=True) == faults
 
 
+def test_a_list_that_is_nested_deeply_is_told() -> None:
+    """Deeper than calls can be."""
+    deep = pa.array(["[" * 900 + "]" * 900])
+    assert told(tensor("x", "INT64", -1), (-1,), deep) == [("an integer at /0", "a list of 1")]
+
+
 def test_what_nothing_is_found_wrong_with_is_told_all_the_same() -> None:
     """A row that is left out never goes unsaid."""
     assert told(tensor("x", "FP32", 1), (), pa.array([1.5])) == [("a number that FP32 can hold", "1.5")]

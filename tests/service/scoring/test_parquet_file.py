@@ -101,9 +101,19 @@ def test_a_block_has_as_many_rows_as_its_columns_allow(tmp_path: Path) -> None:
     # In the file, a dictionary stands for the numbers.
     table = pa.table({"wide": [[1.0] * 100] * rows, "a": pa.nulls(rows, pa.int64())})
     parquet.write_table(table, path)
-    assert read(path, ["wide"], 80_000)[1] == [100] * 30
+    # Beside the numbers, a list takes what says where it begins, and which of them are null.
+    assert read(path, ["wide"], 82_000)[1] == [100] * 30
     assert read(path, ["wide"], 1)[1] == [1] * rows
     assert read(path, ["a"])[1] == [rows]
+
+
+def test_blocks_are_no_larger_where_later_rows_are(tmp_path: Path) -> None:
+    """The first rows are not the measure alone: a file may be sorted by the length of its texts."""
+    path = tmp_path / "a.parquet"
+    texts = [""] * 1000 + ["x" * 1000] * 1000
+    parquet.write_table(pa.table({"text": texts}), path, use_dictionary=False)
+    rows = read(path, ["text"], 50_000)[1]
+    assert max(rows) < 150
 
 
 def test_a_file_without_rows_has_columns(tmp_path: Path) -> None:
@@ -143,6 +153,43 @@ def test_a_file_that_is_not_whole_is_told(tmp_path: Path) -> None:
     middle = len(content) // 2
     assert refusal(path, content[:40] + bytes(middle) + content[40 + middle :]).startswith("it cannot be read: ")
     assert refusal(path, b"") == "it is empty"
+
+
+def test_a_page_that_is_not_as_its_sum_says_is_told(tmp_path: Path) -> None:
+    """Else one bent bit would be another number."""
+    path = tmp_path / "a.parquet"
+    table = pa.table({"a": np.arange(1000) / 8})
+    parquet.write_table(table, path, use_dictionary=False, compression="none", write_page_checksum=True)
+    content = path.read_bytes()
+    place = content.index(np.float64(100.125).tobytes())
+    bent = content[:place] + b"\1" + content[place + 1 :]
+    assert refusal(path, bent).startswith("it cannot be read: could not verify page integrity")
+
+
+@pytest.mark.parametrize("bent", ["sizes", "name"])
+def test_a_footer_that_is_bent_is_told(bent: str, tmp_path: Path) -> None:
+    """Also where the library gives the error to nobody who could catch it."""
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"name": ["xyz"] * 9, "list": [[1, 2]] * 9}), path)
+    # Elements that are optional, and which are then not, as what is said of their levels contradicts.
+    old, new = {"name": (b"name", b"n\xffme"), "sizes": (b"%\2\x18\7element", b"%\0\x18\7element")}[bent]
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    code = "import sys; from pathlib import Path; from tests.service.scoring.conftest import refusal; "
+    code += "print(refusal(Path(sys.argv[1])))"
+    result = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("it cannot be read: ")
+
+
+def test_texts_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
+    """They would be carried through as they are."""
+    path = tmp_path / "a.parquet"
+    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"a\xffb"]).buffers())
+    for column in (broken, broken.dictionary_encode()):
+        parquet.write_table(pa.table({"a": column}), path)
+        assert refusal(path).startswith("it cannot be read: the column 'a' is damaged: ")
 
 
 def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:

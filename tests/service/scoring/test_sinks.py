@@ -23,7 +23,7 @@ from hypothesis import given
 
 from service.scoring.blocks import RowFault
 from service.scoring.formats import form_of
-from service.scoring.sinks import GROUP_ROWS, RejectedRows, open_sink
+from service.scoring.sinks import GROUP_BYTES, GROUP_ROWS, RejectedRows, open_sink
 
 ROOT = Path(__file__).parents[3]
 NAMES = (
@@ -314,3 +314,62 @@ def test_a_file_may_be_given_up(name: str, tmp_path: Path) -> None:
     sink.write(BATCH)
     del sink
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    "datatype",
+    [
+        pa.string(),
+        pa.large_binary(),
+        pa.string_view(),
+        pa.binary_view(),
+        pa.binary(1 << 16),
+        pa.list_view(pa.binary()),
+        pa.map_(pa.string(), pa.binary()),
+    ],
+    ids=str,
+)
+def test_large_values_are_not_held(datatype: pa.DataType, tmp_path: Path) -> None:
+    """Of whatever type: a row group of Parquet is written when it is large."""
+    large = b"x" * (1 << 16)
+    value = [large] if pa.types.is_list_view(datatype) else [("key", large)] if pa.types.is_map(datatype) else large
+    batch = pa.record_batch({"value": pa.array([value] * 300, datatype)}).slice(20, 256)
+    sink = open_sink(tmp_path / "out.parquet", form_of("out.parquet"), batch.schema)
+    for _ in range(GROUP_BYTES // (256 << 16)):
+        sink.write(batch)
+    sink.write(batch.slice(0, 1))
+    assert (tmp_path / "out.parquet").stat().st_size > 4
+    sink.close()
+    assert pq.read_metadata(tmp_path / "out.parquet").row_group(0).num_rows == GROUP_BYTES >> 16
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_extension_types_are_written_as_they_are_stored(suffix: str, tmp_path: Path) -> None:
+    """Bytes as Base64, lists as lists."""
+    one = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(range(16))], pa.binary(16)))
+    other = pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.int32(), [2]), pa.array([[1, 2]], pa.list_(pa.int32(), 2))
+    )
+    batch = pa.record_batch({"id": one, "pair": other})
+    path = write(tmp_path / f"out.{suffix}", batch.schema, batch)
+    expected = {
+        "csv": '"id","pair"\n"AAECAwQFBgcICQoLDA0ODw==","[1,2]"\n',
+        "jsonl": '{"id":"AAECAwQFBgcICQoLDA0ODw==","pair":[1,2]}\n',
+    }
+    assert path.read_text() == expected[suffix]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet", "out.arrow"])
+def test_pandas_is_not_imported(name: str, tmp_path: Path) -> None:
+    """A signal in the midst of that would end the process by an error that pandas makes of it."""
+    program = (
+        "import sys, pyarrow as pa, pyarrow.compute as pc; from pathlib import Path\n"
+        "from service.scoring.formats import form_of; from service.scoring.sinks import open_sink\n"
+        "batch = pa.RecordBatch.from_arrays([pc.random(3)], ['score'])\n"
+        "sink = open_sink(Path(sys.argv[1]), form_of(sys.argv[1]), batch.schema)\n"
+        "sink.write(batch)\n"
+        "sink.close()\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / name)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "False\n"

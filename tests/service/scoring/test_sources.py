@@ -97,6 +97,19 @@ def test_a_pipe_is_refused(folder: Path) -> None:
     )
 
 
+def test_a_name_that_is_no_text_is_refused(folder: Path) -> None:
+    """In words that can be printed; also of a file in a folder."""
+    path = folder / os.fsdecode(b"\xff.csv")
+    path.write_bytes(b"abc")
+    said = f"{folder}/\\xff.csv: its name is not UTF-8: rename it"
+    assert refused(path) == refused(folder) == refused(folder / "*.csv") == said
+
+
+def test_an_empty_name_is_refused() -> None:
+    """It would be the folder in which the command runs."""
+    assert refused("") == "the input's name is empty: give a file, a folder, a pattern, or - for standard input"
+
+
 def test_an_error_is_told_in_one_line() -> None:
     """The system's reason, or what a library says, cut where it goes on too long."""
     told = unreadable("a.csv", OSError(5, "Input/output error")).message

@@ -119,6 +119,7 @@ def test_rejected_rows_of_an_earlier_run_go_with_its_output(quarantine: bool, tm
         ("..", True, "..: it cannot be written: Is a directory"),
         ("x" * 255, False, "x: it cannot be written: File name too long"),
         ("pipe", True, "pipe: it cannot be written: it is no file"),
+        ("\udcff.csv", True, "\\xff.csv: it cannot be written: its name is not UTF-8"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_told(place: str, said: str, *, overwrite: bool, tmp_path: Path) -> None:

@@ -84,15 +84,19 @@ def test_compressed_files_may_have_several_parts(suffix: str, pack: Callable[[by
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl.gz", gzip.compress(TEXT)[:-6], "it is truncated or damaged behind "),
-        ("a.jsonl.gz", gzip.compress(TEXT)[:40], "it is truncated or damaged behind 0 bytes of its gzip content: "),
-        ("a.jsonl.gz", TEXT, "it is truncated or damaged behind 0 bytes of its gzip content: "),
-        ("a.jsonl.gz", gzip.compress(TEXT) + b"more", "it is truncated or damaged behind "),
-        ("a.jsonl.zst", zstd(TEXT)[:-6], "it is truncated or damaged behind "),
-        ("a.jsonl.zst", gzip.compress(TEXT), "it is truncated or damaged behind 0 bytes of its zstd content: "),
+        ("a.jsonl.gz", gzip.compress(TEXT)[:-6], "it is truncated or damaged: "),
+        ("a.jsonl.gz", gzip.compress(TEXT)[:40], "it is truncated or damaged: "),
+        ("a.jsonl.gz", TEXT, "it is truncated or damaged: "),
+        ("a.jsonl.gz", gzip.compress(TEXT) + b"more", "it is truncated or damaged: "),
+        ("a.jsonl.zst", zstd(TEXT)[:-6], "it is truncated or damaged: "),
+        ("a.jsonl.zst", gzip.compress(TEXT), "it is truncated or damaged: "),
         ("a.jsonl.gz", gzip.compress(b""), "it is empty"),
         ("a.jsonl.gz", b"", "it is empty"),
         ("a.jsonl", b"", "it is empty"),
+        ("a.jsonl", gzip.compress(TEXT), "it is compressed by gzip: give --format jsonl.gz"),
+        ("a.csv", zstd(TEXT), "it is compressed by zstd: give --format csv.zst"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16-le").join([b"\xff\xfe", b""]), "it is UTF-16: expected is UTF-8"),
+        ("a.csv.gz", gzip.compress(b"\xfe\xff\0a\0\n"), "it is UTF-16: expected is UTF-8"),
         ("a.jsonl", MARK, "it is empty"),
         ("a.jsonl", b"\r\n\n \n", "it is empty"),
     ],
@@ -120,7 +124,7 @@ def test_a_record_without_end_is_refused(tmp_path: Path) -> None:
         file.write(b"{}\n{}\n")
         file.seek(LONGEST_RECORD + 100, os.SEEK_CUR)
         file.write(b"\n")
-    said = "line 3: expected are records of at most 64 MiB, their lines ended by LF and their quotes closed"
+    said = "line 3: expected are records of at most 64 MiB, each ended by LF"
     text = TextFile(file_at(path), cut, 4)
     with pytest.raises(ScoreError) as caught:
         list(text.segments(0))
@@ -155,5 +159,5 @@ def test_standard_input_is_read_as_it_comes(form: str, content: bytes) -> None:
 def test_what_is_wrong_with_standard_input_is_told() -> None:
     """Under that name."""
     result = subprocess.run(reads_input("jsonl.gz"), input=gzip.compress(TEXT)[:-9], capture_output=True, check=True)
-    assert result.stdout.startswith(b"standard input: it is truncated or damaged behind ")
+    assert result.stdout.startswith(b"standard input: it is truncated or damaged: ")
     assert io.BytesIO(result.stdout).readlines()[1:] == []

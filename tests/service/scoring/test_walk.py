@@ -1,5 +1,8 @@
 """Behaviour of service.scoring.walk."""
 
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from service.errors import ScoreError
 from service.scoring.blocks import BLOCK_ROWS
+from service.scoring.formats import Form
 from service.scoring.results import Place
-from service.scoring.sources import find_files
+from service.scoring.sources import File, find_files
 from service.scoring.walk import Inputs
 
 TYPES = {"number": pa.null()}
@@ -59,3 +64,20 @@ def test_a_file_stays_open_until_another_is_asked_for(inputs: Inputs) -> None:
     assert inputs.at(0) is first
     assert inputs.at(1) is not first
     assert inputs.at(0) is not first
+
+
+def test_files_that_stay_as_they_were_are_sound(inputs: Inputs) -> None:
+    """Standard input cannot be asked."""
+    inputs.check()
+    Inputs([File("-", 0, 0, Form("csv", None))]).check()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda path: os.utime(path, ns=(1, 1)), lambda path: os.truncate(path, 9), os.remove]
+)
+def test_a_changed_file_is_told(change: Callable[[str], None], inputs: Inputs) -> None:
+    """What was read of it may be half of one file and half of another."""
+    last = inputs.files[-1].path
+    change(last)
+    with pytest.raises(ScoreError, match=f"^{re.escape(last)}: it was changed or removed while it was read$"):
+        inputs.check()

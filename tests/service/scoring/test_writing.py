@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from service.errors import RowError
+from service.errors import RowError, ScoreError
 from service.scoring.blocks import RowFault
 from service.scoring.formats import Form
 from service.scoring.journal import Journal
@@ -142,4 +143,13 @@ def test_what_cannot_be_resumed_keeps_nothing(tmp_path: Path) -> None:
     results = engine(result(0, [1]), end=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt), opened(tmp_path) as (_, output, journal):
         write(results, output, journal, display(0, None), resumable=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_column_that_the_format_cannot_hold_is_told(tmp_path: Path) -> None:
+    """Before anything is scored."""
+    schema = pa.schema([("span", pa.month_day_nano_interval())])
+    said = f"{tmp_path / 'out.parquet'}: parquet has no type for a column that is kept: "
+    with pytest.raises(ScoreError, match=re.escape(said)), Target(tmp_path / "out.parquet") as target:
+        Output(target, Form("parquet", None), schema, FILES, "fail")
     assert not list(tmp_path.iterdir())
