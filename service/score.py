@@ -15,18 +15,18 @@ from service.model.loading import Loaded, load
 from service.model.plan import DependentRows, Plan, plan
 from service.model.store import find_models
 from service.scoring import local
-from service.scoring.formats import form_given, form_of
-from service.scoring.identity import identity_of
-from service.scoring.journal import Journal
 from service.scoring.layout import Layout, as_read, match, types_of
 from service.scoring.progress import display
+from service.scoring.reading.formats import form_given, form_of
+from service.scoring.reading.sources import File, find_files
 from service.scoring.recipe import Recipe
-from service.scoring.results import Place
+from service.scoring.run import Output, Results, write
 from service.scoring.scorer import OnError, Scorer
-from service.scoring.sources import File, find_files
-from service.scoring.target import Target
 from service.scoring.walk import Inputs
-from service.scoring.writing import Output, Results, write
+from service.scoring.writing.identity import identity_of
+from service.scoring.writing.journal import Journal
+from service.scoring.writing.results import Place
+from service.scoring.writing.target import Target
 
 Engine = Literal["local", "ray"]
 

@@ -12,8 +12,8 @@ from service.codec.tensors import element_type
 from service.errors import ScoreError
 from service.manifest import VARIABLE, ModelManifest, TensorSpec
 from service.scoring.arrow_types import holds_texts, is_list, nested, widest_type
-from service.scoring.formats import Form
 from service.scoring.predictions import fields_of, refuse_twins
+from service.scoring.reading.formats import Form
 
 ALL = "*"
 """Instead of a column's name: every column."""

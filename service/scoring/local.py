@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
-from service.scoring.blocks import Block
-from service.scoring.results import Place, Result
+from service.scoring.reading.blocks import Block
 from service.scoring.scorer import Scorer
 from service.scoring.walk import Inputs
+from service.scoring.writing.results import Place, Result
 
 
 def run(

@@ -14,9 +14,9 @@ from service.codec.words import LONGEST_CONTEXT, find_context_faults
 from service.errors import MAX_FAULTS, RequestError
 from service.manifest import TensorSpec
 from service.scoring.arrow_types import holds_texts
-from service.scoring.blocks import RowFault
 from service.scoring.layout import Cell
 from service.scoring.lists import Places, json_value
+from service.scoring.reading.blocks import RowFault
 
 _Said = tuple[str, str]
 """What was expected, and what is there."""

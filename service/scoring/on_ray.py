@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from service.cpu import usable_cpus
 from service.errors import ForwardpassError, ScoreError
+from service.scoring.reading.sources import STANDARD_INPUT, File
 from service.scoring.recipe import Recipe
-from service.scoring.results import Place, Result, read_results, to_bytes
 from service.scoring.scorer import Scorer
-from service.scoring.sources import STANDARD_INPUT, File
 from service.scoring.walk import Inputs
+from service.scoring.writing.results import Place, Result, read_results, to_bytes
 
 # Read by Ray when it is imported: it reports its use to its maker otherwise.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

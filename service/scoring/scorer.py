@@ -13,11 +13,11 @@ from service.codec.tensors import Array
 from service.errors import MAX_FAULTS, ComputeError
 from service.manifest import ModelManifest
 from service.model.runtime import Arrays, Runtime
-from service.scoring.blocks import Block, Loose, RowFault, UnfitError
 from service.scoring.layout import Layout
 from service.scoring.lists import Places, Ragged, group, read_lists
 from service.scoring.misfits import faults_of
 from service.scoring.predictions import columns_of, fields_of
+from service.scoring.reading.blocks import Block, Loose, RowFault, UnfitError
 from service.scoring.values import Mask, stack
 
 OnError = Literal["fail", "skip", "quarantine"]

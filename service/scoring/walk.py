@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from service.errors import ScoreError
-from service.scoring.blocks import Block
-from service.scoring.opening import InputFile, open_input
-from service.scoring.results import Place
-from service.scoring.sources import STANDARD_INPUT, File
+from service.scoring.reading.blocks import Block
+from service.scoring.reading.opening import InputFile, open_input
+from service.scoring.reading.sources import STANDARD_INPUT, File
+from service.scoring.writing.results import Place
 
 Segment = tuple[int, int, int]
 """A file, by its index among all, and the range of it that can be read by itself."""

@@ -9,10 +9,10 @@ import pytest
 
 from service.errors import ScoreError
 from service.scoring.arrow_types import holds_texts
-from service.scoring.blocks import Block, Loose
-from service.scoring.formats import Form
-from service.scoring.opening import InputFile, open_input
-from service.scoring.sources import File, find_files
+from service.scoring.reading.blocks import Block, Loose
+from service.scoring.reading.formats import Form
+from service.scoring.reading.opening import InputFile, open_input
+from service.scoring.reading.sources import File, find_files
 
 
 def form_for(schema: pa.Schema) -> Form:
@@ -67,8 +67,8 @@ def read_whole(file: File) -> int:
 READ_INPUT = (
     "import sys, pyarrow as pa\n"
     "from service.errors import ScoreError\n"
-    "from service.scoring.sources import find_files\n"
-    "from service.scoring.opening import open_input\n"
+    "from service.scoring.reading.sources import find_files\n"
+    "from service.scoring.reading.opening import open_input\n"
     "try:\n"
     "    opened = open_input(find_files('-', sys.argv[1])[0])\n"
     "    types = dict.fromkeys(opened.schema.names, pa.null())\n"

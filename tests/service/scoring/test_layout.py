@@ -9,8 +9,8 @@ import pytest
 
 from service.errors import ScoreError
 from service.manifest import Feature, ModelManifest, TensorSpec
-from service.scoring.formats import Form
 from service.scoring.layout import ALL, Layout, as_read, match, types_of
+from service.scoring.reading.formats import Form
 from tests.service.conftest import manifest_of, sample_of, tensor
 from tests.service.scoring.conftest import form_for
 

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.errors import ScoreError
-from service.scoring.blocks import BLOCK_ROWS, Block
 from service.scoring.local import run
-from service.scoring.results import Place, Result
+from service.scoring.reading.blocks import BLOCK_ROWS, Block
+from service.scoring.reading.sources import find_files
 from service.scoring.scorer import Scored, Scorer
-from service.scoring.sources import find_files
 from service.scoring.walk import Inputs
+from service.scoring.writing.results import Place, Result
 
 BLOCKS = 8
 TYPES = {"number": pa.null()}

@@ -23,12 +23,12 @@ from service.errors import RowError, ScoreError
 from service.model.loading import load
 from service.score import Engine, score
 from service.scoring import local, on_ray
-from service.scoring.formats import Form
 from service.scoring.layout import match, types_of
+from service.scoring.reading.formats import Form
+from service.scoring.reading.sources import File, find_files
 from service.scoring.recipe import Recipe
-from service.scoring.results import Result
-from service.scoring.sources import File, find_files
 from service.scoring.walk import Inputs
+from service.scoring.writing.results import Result
 from tests.interrupted import Job, Moment, checksums, environment, interrupted
 from tests.server import ROOT
 

@@ -10,9 +10,9 @@ import pytest
 
 from service.errors import ChecksumError, ScoreError
 from service.model.loading import load
-from service.scoring.blocks import Decoded
-from service.scoring.formats import Form
 from service.scoring.layout import match
+from service.scoring.reading.blocks import Decoded
+from service.scoring.reading.formats import Form
 from service.scoring.recipe import Recipe
 from tests.service.conftest import damage, publish
 

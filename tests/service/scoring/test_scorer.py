@@ -20,11 +20,11 @@ from service.codec.words import WordsCodec
 from service.errors import MAX_FAULTS
 from service.manifest import Golden
 from service.model.loading import Loaded, load
-from service.scoring.blocks import Decoded, Loose, RowFault, UnfitError
 from service.scoring.layout import match, types_of
-from service.scoring.opening import open_input
+from service.scoring.reading.blocks import Decoded, Loose, RowFault, UnfitError
+from service.scoring.reading.opening import open_input
+from service.scoring.reading.sources import find_files
 from service.scoring.scorer import COMPUTABLE, OnError, Scored, Scorer
-from service.scoring.sources import find_files
 from tests.service.conftest import COMMITTED, Sample, graph_of, manifest_of, tensor, write_version
 from tests.service.scoring.conftest import form_for
 

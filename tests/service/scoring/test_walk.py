@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.errors import ScoreError
-from service.scoring.blocks import BLOCK_ROWS
-from service.scoring.formats import Form
-from service.scoring.results import Place
-from service.scoring.sources import File, find_files
+from service.scoring.reading.blocks import BLOCK_ROWS
+from service.scoring.reading.formats import Form
+from service.scoring.reading.sources import File, find_files
 from service.scoring.walk import Inputs
+from service.scoring.writing.results import Place
 
 TYPES = {"number": pa.null()}
 Blocks = list[tuple[Place, list[int]]]

@@ -1,0 +1,66 @@
+"""Behaviour of service.scoring.reading.blocks."""
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from service.errors import ScoreError
+from service.scoring.reading.blocks import (
+    MOST_COLUMNS,
+    Decoded,
+    Loose,
+    RowFault,
+    plain,
+    plain_schema,
+    refuse_many_columns,
+)
+
+
+def test_what_is_decoded_is_read_the_same_way_twice() -> None:
+    """Strictly and loosely there is every row, since no row of them can be faulty."""
+    batch = pa.record_batch({"a": [1, 2], "b": ["x", None]})
+    block = Decoded(batch, 7)
+    assert block.size == 7
+    assert block.strictly() is batch
+    loose = block.loosely()
+    assert (loose.batch, loose.rows.tolist(), loose.count, loose.faults) == (batch, [0, 1], 2, ())
+
+
+def test_what_was_found_can_be_sent() -> None:
+    """To another process."""
+    fault = RowFault(3, "a", "a number", "'x'")
+    loose = Loose(pa.record_batch({"a": [1]}), Decoded(pa.record_batch({"a": [1]}), 1).loosely().rows, 1, (fault,))
+    again = pickle.loads(pickle.dumps(loose))  # noqa: S301  # its own bytes
+    assert (again.batch, again.faults) == (loose.batch, loose.faults)
+
+
+def test_dictionaries_are_written_out() -> None:
+    """So that the same column has one type, however a file encodes it; notes of other programs are no part of it."""
+    values = pa.array(["x", None, "x"]).dictionary_encode()
+    schema = pa.schema([pa.field("a", values.type, metadata={"k": "v"}), ("b", pa.int8())], metadata={"pandas": "{}"})
+    batch = plain(pa.record_batch([values, pa.array([1, 2, 3], pa.int8())], schema=schema))
+    assert batch.schema.equals(pa.schema([("a", pa.string()), ("b", pa.int8())]), check_metadata=True)
+    assert batch.schema.equals(plain_schema(schema), check_metadata=True)
+    assert batch.to_pydict() == {"a": ["x", None, "x"], "b": [1, 2, 3]}
+
+
+def test_columns_that_are_damaged_are_told() -> None:
+    """Before anything is read in them: offsets that point behind the data, indices of no value, bytes of no text."""
+    texts = pa.array(["ab", "c"])
+    offsets = pa.py_buffer(np.array([0, 1 << 30, 2], np.int32))
+    far = pa.Array.from_buffers(pa.string(), 2, [None, offsets, texts.buffers()[2]])
+    lists = pa.Array.from_buffers(pa.list_(pa.int8()), 2, [None, offsets], children=[pa.array([1, 2], pa.int8())])
+    lost = pa.DictionaryArray.from_arrays(pa.array([0, 9], pa.int8()), texts, safe=False)
+    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())
+    for column in (far, lists, lost, broken):
+        with pytest.raises(pa.ArrowInvalid, match="the column 'a' is damaged: "):
+            plain(pa.RecordBatch.from_arrays([column], ["a"]))
+
+
+def test_a_file_has_so_many_columns_and_no_more() -> None:
+    """What it has is told."""
+    refuse_many_columns(MOST_COLUMNS, "a.csv")
+    with pytest.raises(ScoreError, match=r"a\.csv: expected are at most 65,536 columns, got 65,537"):
+        refuse_many_columns(MOST_COLUMNS + 1, "a.csv")
