@@ -206,7 +206,8 @@ def _score(options: argparse.Namespace) -> int:
         dependent_rows=settings.dependent_rows,
         progress=sys.stderr,
     )
-    pace = f"{(summary.rows + summary.rejected) / summary.seconds:,.0f} rows/s, {summary.seconds:.1f} s"
+    done = summary.rows + summary.rejected - summary.resumed
+    pace = f"{done / summary.seconds:,.0f} rows/s, {summary.seconds:.1f} s"
     print(f"{summary.rows:,} rows scored by {summary.model} version {summary.version} into {options.output} ({pace})")
     if summary.rejected:
         told = "" if summary.rejects is None else f": {summary.rejects} says why"

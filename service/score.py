@@ -1,6 +1,7 @@
 """Batch scoring: files of rows in, one file of predictions out, by the same rules and runtime as the service."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,15 +19,16 @@ from service.scoring import local
 from service.scoring.layout import Layout, as_read, match, types_of
 from service.scoring.progress import display
 from service.scoring.reading.formats import form_given, form_of
-from service.scoring.reading.sources import File, find_files
+from service.scoring.reading.sources import STANDARD_INPUT, File, find_files
 from service.scoring.recipe import Recipe
-from service.scoring.run import Output, Results, write
+from service.scoring.run import Results, run
 from service.scoring.scorer import OnError, Scorer
 from service.scoring.walk import Inputs
 from service.scoring.writing.identity import identity_of
 from service.scoring.writing.journal import Journal
+from service.scoring.writing.output import Output
 from service.scoring.writing.results import Place
-from service.scoring.writing.target import Target
+from service.scoring.writing.target import Target, rejected_rows_of
 
 Engine = Literal["local", "ray"]
 
@@ -44,6 +46,8 @@ class Summary(NamedTuple):
     """That were scored, and stand in the output."""
     rejected: int
     """Rows that were not valid, and do not."""
+    resumed: int
+    """Of all these, those that an earlier run had scored."""
     seconds: float
     """That it took, opening the model and the files included."""
     rejects: Path | None
@@ -94,8 +98,10 @@ def score(  # noqa: PLR0913  # a model, files, and how to run
         Path(models), model, provider=provider, threads=threads, max_batch=max_batch, dependent_rows=dependent_rows
     )
     manifest = decided.manifest
+    if str(target) == STANDARD_INPUT:
+        raise ScoreError("standard output cannot hold an output, which appears only once it is whole: name a file")
     output = Path(target)
-    form = form_given(output_format, _OUTPUT_FLAG) if output_format else form_of(output.name, _OUTPUT_FLAG)
+    form = form_given(output_format, _OUTPUT_FLAG) if output_format else form_of(str(output), _OUTPUT_FLAG)
     files = _files(source, format, output, resume=resume)
     inputs = Inputs(files)
     layout = _layout(inputs, manifest, columns or {}, keep)
@@ -113,13 +119,15 @@ def score(  # noqa: PLR0913  # a model, files, and how to run
         shown = display(sum(file.bytes for file in files), progress)
         with Journal(own.path, own.parts, identity, scorer.schema) as journal, shown:
             journal.begin(resume=resume, overwrite=overwrite)
-            write(results, written, journal, shown, resumable=not files[0].is_standard_input)
+            resumed = run(results, written, journal, shown, resumable=not files[0].is_standard_input)
+            inputs.check()
             if not written.rows:
                 raise ScoreError(f"{files[0].name if len(files) == 1 else source}: it has no rows")
             own.finish()
     rejects = own.rejected if on_error == "quarantine" and written.rejected else None
     seconds = time.monotonic() - began
-    return Summary(manifest.name, manifest.version, written.rows - written.rejected, written.rejected, seconds, rejects)
+    scored = written.rows - written.rejected
+    return Summary(manifest.name, manifest.version, scored, written.rejected, resumed, seconds, rejects)
 
 
 def _open(  # noqa: PLR0913  # a model, and how to run it
@@ -143,10 +151,12 @@ def _files(source: str | Path, given: str | None, output: Path, *, resume: bool)
     files = find_files(source, given)
     if resume and files[0].is_standard_input:
         raise ScoreError("standard input is gone once it is read, so that nothing can be resumed: score a file")
-    resolved = output.resolve()
-    if any(Path(file.path).resolve() == resolved for file in files if not file.is_standard_input):
-        raise ScoreError(f"{output} is among the files to be scored: name another output")
-    if Path(source).is_dir() and resolved.is_relative_to(Path(source).resolve()):
+    # Of links that lead in a circle `Path.resolve` makes an error; where they are written to, the system tells.
+    resolved = os.path.realpath(output)
+    own = {resolved, os.path.realpath(rejected_rows_of(output))}
+    if any(os.path.realpath(file.path) in own for file in files if not file.is_standard_input):
+        raise ScoreError(f"{output}, or its file of rejected rows, is to be scored itself: name another")
+    if Path(source).is_dir() and Path(resolved).is_relative_to(os.path.realpath(source)):
         raise ScoreError(f"{output} lies in the folder {source}, of which the next run would score it: name another")
     return files
 

@@ -768,7 +768,7 @@ def test_inputs_that_cannot_be_read_are_told(source: str, said: str, command: Co
         ("nothing.csv --overwrite", "{target}: it cannot be written: Is a directory"),
         ("gone/out.csv", "{target}: it cannot be written: No such file or directory"),
         ("sound.csv/out.csv", "{target}: it cannot be written: Not a directory"),
-        ("sound.csv --overwrite", "sound.csv is among the files to be scored: name another output"),
+        ("sound.csv --overwrite", "sound.csv, or its file of rejected rows, is to be scored itself: name another"),
         ("pipe.csv --overwrite", "{target}: it cannot be written: it is no file"),
         ("/dev/null --output-format csv", "{target} exists already: name another file, or allow it with --overwrite"),
         ("/dev/null --output-format csv --overwrite", "{target}: it cannot be written: it is no file"),

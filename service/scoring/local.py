@@ -6,10 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
-from service.scoring.reading.blocks import Block
 from service.scoring.scorer import Scorer
 from service.scoring.walk import Inputs
-from service.scoring.writing.results import Place, Result
+from service.scoring.writing.results import Place, Result, result_of
 
 
 def run(
@@ -25,16 +24,11 @@ def run(
         try:
             for segment in inputs.segments(after):
                 for place, block in inputs.blocks(segment, types, after):
-                    waiting.append(pool.submit(_result, scorer, place, block))
+                    waiting.append(pool.submit(result_of, scorer, place, block))
                     if len(waiting) > threads + 1:
                         yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-            inputs.check()
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _result(scorer: Scorer, place: Place, block: Block) -> Result:
-    return Result(place, scorer.score(block), block.size)

@@ -20,7 +20,7 @@ from service.scoring.reading.sources import STANDARD_INPUT, File
 from service.scoring.recipe import Recipe
 from service.scoring.scorer import Scorer
 from service.scoring.walk import Inputs
-from service.scoring.writing.results import Place, Result, read_results, to_bytes
+from service.scoring.writing.results import Place, Result, read_results, result_of, to_bytes
 
 # Read by Ray when it is imported: it reports its use to its maker otherwise.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -209,7 +209,7 @@ class _Actor:
     def _scored(self, segment: list[int]) -> Iterator[Result]:
         file, start, stop = segment
         for place, block in self._inputs.blocks((file, start, stop), self._work.types, self._work.after):
-            yield Result(place, self._scorer.score(block), block.size)
+            yield result_of(self._scorer, place, block)
 
     def _sent(self, results: list[Result]) -> pa.Table:
         return pa.table([[to_bytes(results, self._scorer.schema)], [None]], schema=_RESULTS)

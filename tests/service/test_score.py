@@ -1,6 +1,8 @@
 """Behaviour of service.score."""
 
 import csv
+import io
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,7 +95,7 @@ def test_the_summary_says_what_was_scored(line: Path) -> None:
     """Model, version and numbers of rows, and how long it took."""
     source = write(line / "in.csv", {"width": [1, 0], "height": [2, 1]})
     summary = score("line/1", source, line / "out.csv", models=line)
-    assert summary == Summary("line", 1, 2, 0, summary.seconds, None)
+    assert summary == Summary("line", 1, 2, 0, 0, summary.seconds, None)
     assert 0 < summary.seconds < 60
     assert read(line / "out.csv") == {"value": ["-2", "-1.25"]}
 
@@ -529,11 +531,42 @@ def test_an_output_among_the_inputs_is_told(line: Path) -> None:
     folder = line / "rows"
     folder.mkdir()
     source = write(folder / "in.csv", {"width": [1], "height": [2]})
-    with pytest.raises(ScoreError, match=r"in\.csv is among the files to be scored"):
+    with pytest.raises(ScoreError, match="is to be scored itself: name another"):
         score("line", source, source, models=line, overwrite=True)
     with pytest.raises(ScoreError, match="lies in the folder"):
         score("line", folder, folder / "out.csv", models=line)
     assert [path.name for path in folder.iterdir()] == ["in.csv"]
+
+
+def test_the_rejected_rows_of_an_output_are_no_input_of_it(line: Path) -> None:
+    """They would be replaced, or removed, with it."""
+    source = write(line / "out.csv.rejected.csv", {"width": [1], "height": [2]})
+    with pytest.raises(ScoreError, match="is to be scored itself"):
+        score("line", source, line / "out.csv", models=line, overwrite=True)
+    assert source.exists()
+
+
+def test_a_file_that_changes_while_it_is_scored_is_told(line: Path) -> None:
+    """What was read of it may be of two files, so nothing is written."""
+    source = write(line / "in.csv", {"width": [1], "height": [2]})
+
+    class Touching(io.StringIO):
+        """Asked whether it is a terminal, once the files are known and before they are read."""
+
+        def isatty(self) -> bool:
+            os.utime(source, ns=(1, 1))
+            return False
+
+    with pytest.raises(ScoreError, match=r"in\.csv: it was changed or removed while it was read"):
+        score("line", source, line / "out.csv", models=line, progress=Touching())
+    assert not (line / "out.csv").exists()
+
+
+def test_standard_output_is_no_output(line: Path) -> None:
+    """Nothing appears there in one step."""
+    source = write(line / "in.csv", {"width": [1], "height": [2]})
+    with pytest.raises(ScoreError, match="standard output cannot hold an output"):
+        score("line", source, "-", models=line, output_format="csv")
 
 
 def test_standard_input_cannot_be_resumed(line: Path) -> None:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import msgspec
 import pyarrow as pa
 
-from service.scoring.reading.blocks import RowFault
-from service.scoring.scorer import Scored
+from service.scoring.reading.blocks import Block, RowFault
+from service.scoring.scorer import Scored, Scorer
 
 _KEY = b"result"
 
@@ -33,6 +33,11 @@ class Result(NamedTuple):
     scored: Scored
     size: int
     """How many bytes of its file it was."""
+
+
+def result_of(scorer: Scorer, place: Place, block: Block) -> Result:
+    """What becomes of a block. Raises `ScoreError` where it cannot be read."""
+    return Result(place, scorer.score(block), block.size)
 
 
 class _Beside(NamedTuple):
@@ -72,8 +77,3 @@ def to_bytes(results: Iterable[Result], schema: pa.Schema) -> bytes:
             write_result(writer, result)
     content: bytes = sink.getvalue().to_pybytes()
     return content
-
-
-def from_bytes(content: bytes) -> list[Result]:
-    """The results that `to_bytes` was given."""
-    return list(read_results(pa.py_buffer(content)))

@@ -34,7 +34,7 @@ class Target:
             raise ScoreError(f"{shown}: it cannot be written: its name is not UTF-8")
         self.unfinished = path.with_name(f".{name}.part")
         self.parts = path.with_name(f".{name}.parts")
-        self.rejected = path.with_name(f"{name}.rejected.csv")
+        self.rejected = rejected_rows_of(path)
         self.unfinished_rejected = path.with_name(f".{name}.rejected.csv.part")
         self._overwrite = overwrite
         self._resume = resume
@@ -156,6 +156,11 @@ class Target:
                 self.unfinished_rejected.unlink(missing_ok=True)
                 self.unfinished.unlink()
         os.close(self._lock)
+
+
+def rejected_rows_of(path: Path) -> Path:
+    """Where the rejected rows of an output at this path are told."""
+    return path.with_name(f"{path.name}.rejected.csv")
 
 
 def unwritable(path: Path, error: OSError, parts: Path) -> ScoreError:

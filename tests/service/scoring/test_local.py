@@ -1,6 +1,5 @@
 """Behaviour of service.scoring.local."""
 
-import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -113,15 +112,3 @@ def test_it_goes_on_from_a_place(inputs: Inputs) -> None:
     again = Slow(gates(*range(BLOCKS)))
     assert numbers(again.results(inputs, place)) == [5, 6, 7]
     assert sorted(again.begun) == [5, 6, 7]
-
-
-def test_a_file_that_changes_meanwhile_ends_it(inputs: Inputs) -> None:
-    """In the end, when all that was read is known."""
-    slow = Slow(gates(*range(BLOCKS)))
-    results = slow.results(inputs)
-    for _ in range(BLOCKS - 1):
-        next(results)
-    os.utime(inputs.files[0].path, ns=(1, 1))
-    next(results)
-    with pytest.raises(ScoreError, match="it was changed or removed while it was read"):
-        next(results)

@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +9,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from service.errors import RowError, ScoreError
+from service.errors import RowError
 from service.scoring.progress import display
 from service.scoring.reading.blocks import RowFault
 from service.scoring.reading.formats import Form
 from service.scoring.reading.sources import File
-from service.scoring.run import Output, Results, write
+from service.scoring.run import Results, run
 from service.scoring.scorer import OnError, Scored
 from service.scoring.writing.journal import Journal
+from service.scoring.writing.output import Output
 from service.scoring.writing.results import Place, Result
 from service.scoring.writing.target import Target
 
@@ -49,18 +49,18 @@ def opened(
 def engine(*results: Result, end: BaseException | None = None) -> Callable[[Place | None], Results]:
     """What gives these results behind a place, and then ends so."""
 
-    def run(after: Place | None) -> Results:
+    def compute(after: Place | None) -> Results:
         yield from (one for one in results if after is None or one.place > after)
         if end is not None:
             raise end
 
-    return run
+    return compute
 
 
 def run_whole(folder: Path, *results: Result, on_error: OnError = "fail", resume: bool = False) -> Output:
     """Write all of it."""
     with opened(folder, on_error=on_error, resume=resume) as (target, output, journal):
-        write(engine(*results), output, journal, display(200, None), resumable=True)
+        run(engine(*results), output, journal, display(200, None), resumable=True)
         target.finish()
     return output
 
@@ -73,24 +73,17 @@ def test_rows_are_written_and_counted(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
-def test_a_row_that_ends_it_is_named_by_its_file_and_number(tmp_path: Path) -> None:
-    """Numbers are counted from 1 over all blocks of a file; nothing is left."""
+def test_a_row_that_ends_it_leaves_nothing(tmp_path: Path) -> None:
+    """Not even what was logged before it: with the row mended the file is another."""
+    results = [result(0, [1, 2]), result(1, [3], 1)]
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path) as (_, output, journal):
+        run(engine(results[0], end=KeyboardInterrupt()), output, journal, display(0, None), resumable=True)
     with (
         pytest.raises(RowError, match=r"^a\.csv, row 4, column 'width': expected a number, got 'x'$"),
-        opened(tmp_path) as (_, output, journal),
+        opened(tmp_path, resume=True) as (_, output, journal),
     ):
-        write(engine(result(0, [1, 2]), result(1, [3], 1)), output, journal, display(0, None), resumable=True)
+        run(engine(*results), output, journal, display(0, None), resumable=True)
     assert not list(tmp_path.iterdir())
-
-
-def test_of_a_single_file_the_row_alone_is_named(tmp_path: Path) -> None:
-    """Which file it is the caller knows; a fault of the whole row has no column."""
-    whole = Result(PLACES[0], Scored(result(0, []).scored.batch, 3, (RowFault(2, "", "2 cells", "3"),), 1), 1)
-    with (
-        pytest.raises(RowError, match=r"^row 3: expected 2 cells, got 3$"),
-        opened(tmp_path, files=FILES[:1]) as (_, output, journal),
-    ):
-        write(engine(whole), output, journal, display(0, None), resumable=True)
 
 
 def test_rejected_rows_are_left_out_or_told(tmp_path: Path) -> None:
@@ -125,7 +118,7 @@ def test_what_is_ended_from_outside_goes_on_to_the_same_bytes(
         pytest.raises(type(end)),
         opened(tmp_path, on_error="quarantine") as (_, output, journal),
     ):
-        write(engine(*results[:2], end=end), output, journal, display(0, None), resumable=True)
+        run(engine(*results[:2], end=end), output, journal, display(0, None), resumable=True)
     assert "go on with --resume" in caplog.text
     assert [path.name for path in tmp_path.iterdir()] == [".out.csv.parts"]
     output = run_whole(tmp_path, result(2, [3]), on_error="quarantine", resume=True)
@@ -142,14 +135,5 @@ def test_what_cannot_be_resumed_keeps_nothing(tmp_path: Path) -> None:
     """Standard input is gone."""
     results = engine(result(0, [1]), end=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt), opened(tmp_path) as (_, output, journal):
-        write(results, output, journal, display(0, None), resumable=False)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_column_that_the_format_cannot_hold_is_told(tmp_path: Path) -> None:
-    """Before anything is scored."""
-    schema = pa.schema([("span", pa.month_day_nano_interval())])
-    said = f"{tmp_path / 'out.parquet'}: parquet has no type for a column that is kept: "
-    with pytest.raises(ScoreError, match=re.escape(said)), Target(tmp_path / "out.parquet") as target:
-        Output(target, Form("parquet", None), schema, FILES, "fail")
+        run(results, output, journal, display(0, None), resumable=False)
     assert not list(tmp_path.iterdir())

@@ -270,7 +270,7 @@ def interrupting(line: int) -> Callable[[FrameType, str, object], Any]:
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:  # noqa: ANN401  # itself
         nonlocal left
-        if not frame.f_code.co_filename.endswith("service/scoring/journal.py"):
+        if not frame.f_code.co_filename.endswith("scoring/writing/journal.py"):
             return None
         left -= event == "line"
         if not left:

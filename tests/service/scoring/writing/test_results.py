@@ -7,7 +7,7 @@ from hypothesis import given
 
 from service.scoring.reading.blocks import RowFault
 from service.scoring.scorer import Scored
-from service.scoring.writing.results import Place, Result, from_bytes, to_bytes
+from service.scoring.writing.results import Place, Result, read_results, to_bytes
 
 SCHEMA = pa.schema([("id", pa.string()), ("score", pa.float32())])
 
@@ -35,7 +35,7 @@ def results(draw: st.DrawFn) -> Result:
 @given(st.lists(results(), max_size=4))
 def test_what_is_written_is_read_back(written: list[Result]) -> None:
     """Rows to the bit, and all that is beside them."""
-    read = from_bytes(to_bytes(written, SCHEMA))
+    read = list(read_results(pa.py_buffer(to_bytes(written, SCHEMA))))
     assert [one._replace(scored=one.scored._replace(batch=None)) for one in read] == [
         one._replace(scored=one.scored._replace(batch=None)) for one in written
     ]
