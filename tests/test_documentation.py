@@ -49,6 +49,16 @@ def examples() -> list[list[tuple[str, str]]]:
     ]
 
 
+def test_every_flag_of_the_scorer_is_explained() -> None:
+    """Those that are settings stand in the table of these."""
+    command = [sys.executable, "-m", "service", "score", "--help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    flags = set(re.findall(r"--[a-z-]+", said.partition("settings:")[0])) - {"--help"}
+    (section,) = re.findall(r"^## Files of rows\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    assert flags - set(re.findall(r"--[a-z-]+", section)) == set()
+    assert len(flags) == 8
+
+
 @pytest.mark.parametrize("scene", examples(), ids=lambda scene: scene[0][0])
 def test_an_example_of_the_readme_prints_what_it_shows(
     scene: list[tuple[str, str]], server: Server, tmp_path: Path
