@@ -38,11 +38,13 @@ help:
 serve: $(SERVICE)/installed
 	exec $(SERVICE)/bin/forwardpass serve
 
+# What runs whole servers, and looks at their memory and their pace, has the machine to itself.
 test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed wrk
 	$(TESTS)/bin/ruff format --check .
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
-	$(TESTS)/bin/pytest
+	$(TESTS)/bin/pytest --numprocesses auto --dist loadfile tests/service tests/training
+	$(TESTS)/bin/pytest --ignore tests/service --ignore tests/training
 
 wrk:
 	@command -v wrk || { apt-get update; apt-get install --yes wrk; } || \

@@ -3,6 +3,7 @@
 import gzip
 import struct
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from training.errors import DataError
 from training.idx import STEP, read_idx
 
+gzipped = partial(gzip.compress, mtime=0)
+"""Without the time, so that the name of a test is the same each time."""
 PLAIN = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2, 2, 3) + bytes(range(12))
 """Two images of two rows and three columns: 16 bytes of header, 12 of pixels."""
-PACKED = gzip.compress(PLAIN, mtime=0)
+PACKED = gzipped(PLAIN)
 
 
 def read(folder: Path, content: bytes, dimensions: int = 3) -> torch.Tensor:
@@ -46,7 +49,7 @@ def test_what_was_written_is_read(
     """Any array of bytes comes back as it was."""
     content = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
     folder = tmp_path_factory.mktemp("idx")
-    read_back = read(folder, gzip.compress(content) if packed else content, values.ndim)
+    read_back = read(folder, gzipped(content) if packed else content, values.ndim)
     assert np.array_equal(read_back.numpy(), values)
 
 
@@ -54,7 +57,7 @@ def test_a_file_of_many_steps_is_unpacked(tmp_path: Path) -> None:
     """A gzip file that is much longer than what is unpacked at a time loses nothing."""
     noise = np.random.default_rng(0).integers(0, 256, 3 * STEP + 1, dtype=np.uint8)
     content = bytes([0, 0, 8, 1]) + struct.pack(">I", len(noise)) + noise.tobytes()
-    assert np.array_equal(read(tmp_path, gzip.compress(content), 1).numpy(), noise)
+    assert np.array_equal(read(tmp_path, gzipped(content), 1).numpy(), noise)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_a_file_of_many_steps_is_unpacked(tmp_path: Path) -> None:
         (PACKED[:2] + b"\7" + PACKED[3:], "is damaged at offset 3 of the gzip file (Error -3 while decompressing"),
         (PACKED[:10] + b"\xff" + PACKED[11:], "is damaged at offset 10 of the gzip file"),
         (PACKED[:-8] + bytes(4) + PACKED[-4:], "incorrect data check"),
-        (gzip.compress(PLAIN[:-1]), "(unpacked) is cut off at offset 27"),
+        (gzipped(PLAIN[:-1]), "(unpacked) is cut off at offset 27"),
     ],
 )
 def test_a_damaged_file_is_refused_by_name_and_offset(tmp_path: Path, content: bytes, fault: str) -> None:
@@ -98,7 +101,7 @@ def test_a_gzip_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFa
 def test_damage_far_inside_is_found(tmp_path_factory: pytest.TempPathFactory, offset: int) -> None:
     """A byte that changed in noise, which gzip stores as it is, shows in the checksum at the end at the latest."""
     noise = np.random.default_rng(0).integers(0, 256, 3 * STEP, dtype=np.uint8).tobytes()
-    packed = bytearray(gzip.compress(bytes([0, 0, 8, 1]) + struct.pack(">I", len(noise)) + noise, mtime=0))
+    packed = bytearray(gzipped(bytes([0, 0, 8, 1]) + struct.pack(">I", len(noise)) + noise))
     packed[offset] ^= 0xFF
     with pytest.raises(DataError, match=r"at offset \d+ of the gzip file"):
         read(tmp_path_factory.mktemp("damaged"), bytes(packed), 1)
@@ -124,7 +127,7 @@ def peak_of(folder: Path, content: bytes) -> int:
 @pytest.mark.parametrize("header", [bytes(8), bytes([0, 0, 8, 1, 0, 0, 0, 9])], ids=["no idx file", "nine elements"])
 def test_no_more_is_unpacked_than_the_header_announces(tmp_path: Path, header: bytes) -> None:
     """Of a small file that unpacks to fifty million bytes only a moment's are ever there."""
-    bomb = gzip.compress(header + bytes(50_000_000))
+    bomb = gzipped(header + bytes(50_000_000))
     assert len(bomb) < 100_000
     assert peak_of(tmp_path, bomb) < 1_000_000
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from service.scoring.reading.arrow_file import ArrowFile, ArrowStream, in_blocks
 from service.scoring.reading.blocks import BLOCK_ROWS
 from tests.service.scoring.conftest import blocks_of, file_at, reads_input, refusal
 
+gzipped = partial(gzip.compress, mtime=0)
+"""Without the time, so that the name of a test is the same each time."""
 ROWS = 5000
 TABLE = pa.table(
     {
@@ -61,7 +64,7 @@ def read(opened: ArrowFile | ArrowStream, names: list[str]) -> list[int]:
     [
         ("arrow", file_format, ArrowFile),
         ("ipc", stream_format, ArrowStream),
-        ("arrow.gz", lambda rows: gzip.compress(file_format(rows)), ArrowStream),
+        ("arrow.gz", lambda rows: gzipped(file_format(rows)), ArrowStream),
         ("arrow.zst", lambda rows: pa.compress(stream_format(rows), codec="zstd", asbytes=True), ArrowStream),
     ],
 )
@@ -143,13 +146,13 @@ def test_a_file_without_rows_has_columns(tmp_path: Path) -> None:
         ("a.arrow", b"a,b\n1,2\n" * 9, "it is no Arrow file"),
         ("a.arrow", b"PAR1" * 9, "it is no Arrow file"),
         ("a.arrow.gz", b"", "it is empty"),
-        ("a.arrow.gz", gzip.compress(b""), "it is empty"),
-        ("a.arrow.gz", gzip.compress(file_format())[:-20], "it is truncated or damaged behind "),
-        ("a.arrow.gz", gzip.compress(file_format())[:99], "it is truncated or damaged: "),
-        ("a.arrow.gz", gzip.compress(stream_format())[:-9], "it is truncated or damaged behind "),
+        ("a.arrow.gz", gzipped(b""), "it is empty"),
+        ("a.arrow.gz", gzipped(file_format())[:-20], "it is truncated or damaged behind "),
+        ("a.arrow.gz", gzipped(file_format())[:99], "it is truncated or damaged: "),
+        ("a.arrow.gz", gzipped(stream_format())[:-9], "it is truncated or damaged behind "),
         ("a.arrow.gz", file_format(), "it is truncated or damaged: "),
-        ("a.arrow.gz", gzip.compress(file_format()[:-1]), "it is truncated: the end of an Arrow file is missing"),
-        ("a.arrow.gz", gzip.compress(file_format()[:50_000]), "it is truncated or damaged behind 50,000 bytes of its"),
+        ("a.arrow.gz", gzipped(file_format()[:-1]), "it is truncated: the end of an Arrow file is missing"),
+        ("a.arrow.gz", gzipped(file_format()[:50_000]), "it is truncated or damaged behind 50,000 bytes of its"),
     ],
 )
 def test_a_file_that_is_not_whole_is_told(name: str, content: bytes, said: str, tmp_path: Path) -> None:
@@ -198,7 +201,7 @@ def test_many_columns_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("form", "content"),
-    [("arrow", stream_format), ("arrow", file_format), ("arrow.gz", lambda: gzip.compress(stream_format()))],
+    [("arrow", stream_format), ("arrow", file_format), ("arrow.gz", lambda: gzipped(stream_format()))],
 )
 def test_standard_input_is_read_as_it_comes(form: str, content: Callable[[], bytes]) -> None:
     """Either format, plain or compressed."""

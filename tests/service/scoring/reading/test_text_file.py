@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,8 @@ from service.scoring.reading.sources import File
 from service.scoring.reading.text_file import LONGEST_RECORD, TextFile
 from tests.service.scoring.conftest import file_at, reads_input, refusal
 
+gzipped = partial(gzip.compress, mtime=0)
+"""Without the time, so that the name of a test is the same each time."""
 MARK = b"\xef\xbb\xbf"
 TEXT = b"".join(b'{"a": %d}\n' % number for number in range(5000))
 
@@ -46,7 +49,7 @@ def test_pieces_are_whole_lines(lines: list[bytes], chunk: int, tmp_path_factory
     """One after the other they are the text; they are cut the same way plain and compressed, and from any cut on."""
     content = b"\n".join(lines)
     folder = tmp_path_factory.mktemp("text")
-    plain, packed = file_at(folder / "a.csv", content), file_at(folder / "a.csv.gz", gzip.compress(content))
+    plain, packed = file_at(folder / "a.csv", content), file_at(folder / "a.csv.gz", gzipped(content))
     if not content.removeprefix(MARK).strip():
         with pytest.raises(ScoreError, match="it is empty"):
             TextFile(plain, cut, chunk)
@@ -65,7 +68,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     """At the beginning of the file, plain or compressed, and nowhere else."""
     content = MARK + b"{}\n" + MARK + b"{}\n"
     assert pieces_of(file_at(tmp_path / "a.csv", content), 4) == [b"{}\n", MARK + b"{}\n"]
-    assert pieces_of(file_at(tmp_path / "a.csv.gz", gzip.compress(content)), 4) == [b"{}\n", MARK + b"{}\n"]
+    assert pieces_of(file_at(tmp_path / "a.csv.gz", gzipped(content)), 4) == [b"{}\n", MARK + b"{}\n"]
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip.compress), ("zst", zstd)])
@@ -84,19 +87,19 @@ def test_compressed_files_may_have_several_parts(suffix: str, pack: Callable[[by
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl.gz", gzip.compress(TEXT)[:-6], "it is truncated or damaged: "),
-        ("a.jsonl.gz", gzip.compress(TEXT)[:40], "it is truncated or damaged: "),
+        ("a.jsonl.gz", gzipped(TEXT)[:-6], "it is truncated or damaged: "),
+        ("a.jsonl.gz", gzipped(TEXT)[:40], "it is truncated or damaged: "),
         ("a.jsonl.gz", TEXT, "it is truncated or damaged: "),
-        ("a.jsonl.gz", gzip.compress(TEXT) + b"more", "it is truncated or damaged: "),
+        ("a.jsonl.gz", gzipped(TEXT) + b"more", "it is truncated or damaged: "),
         ("a.jsonl.zst", zstd(TEXT)[:-6], "it is truncated or damaged: "),
-        ("a.jsonl.zst", gzip.compress(TEXT), "it is truncated or damaged: "),
-        ("a.jsonl.gz", gzip.compress(b""), "it is empty"),
+        ("a.jsonl.zst", gzipped(TEXT), "it is truncated or damaged: "),
+        ("a.jsonl.gz", gzipped(b""), "it is empty"),
         ("a.jsonl.gz", b"", "it is empty"),
         ("a.jsonl", b"", "it is empty"),
-        ("a.jsonl", gzip.compress(TEXT), "it is compressed by gzip: give --format jsonl.gz"),
+        ("a.jsonl", gzipped(TEXT), "it is compressed by gzip: give --format jsonl.gz"),
         ("a.csv", zstd(TEXT), "it is compressed by zstd: give --format csv.zst"),
         ("a.csv", "a,b\n1,2\n".encode("utf-16-le").join([b"\xff\xfe", b""]), "it is UTF-16: expected is UTF-8"),
-        ("a.csv.gz", gzip.compress(b"\xfe\xff\0a\0\n"), "it is UTF-16: expected is UTF-8"),
+        ("a.csv.gz", gzipped(b"\xfe\xff\0a\0\n"), "it is UTF-16: expected is UTF-8"),
         ("a.jsonl", MARK, "it is empty"),
         ("a.jsonl", b"\r\n\n \n", "it is empty"),
     ],
@@ -108,7 +111,7 @@ def test_a_damaged_file_is_told(name: str, content: bytes, said: str, tmp_path: 
 
 def test_damage_behind_sound_pieces_is_told_with_its_place(tmp_path: Path) -> None:
     """The pieces before it come first."""
-    packed = gzip.compress(TEXT, 0)
+    packed = gzipped(TEXT, 0)
     text = TextFile(file_at(tmp_path / "a.jsonl.gz", packed[: len(packed) // 2]), cut, 1024)
     read: list[bytes] = []
     with pytest.raises(ScoreError, match=r"it is truncated or damaged behind [1-9][0-9,]+ bytes of its gzip content"):
@@ -147,9 +150,7 @@ def test_a_file_that_shrinks_is_told(tmp_path: Path) -> None:
         piece.read()
 
 
-@pytest.mark.parametrize(
-    ("form", "content"), [("jsonl", TEXT), ("jsonl.gz", gzip.compress(TEXT)), ("jsonl.zst", zstd(TEXT))]
-)
+@pytest.mark.parametrize(("form", "content"), [("jsonl", TEXT), ("jsonl.gz", gzipped(TEXT)), ("jsonl.zst", zstd(TEXT))])
 def test_standard_input_is_read_as_it_comes(form: str, content: bytes) -> None:
     """From a pipe, plain or compressed."""
     result = subprocess.run(reads_input(form), input=content, capture_output=True, check=True)
@@ -158,6 +159,6 @@ def test_standard_input_is_read_as_it_comes(form: str, content: bytes) -> None:
 
 def test_what_is_wrong_with_standard_input_is_told() -> None:
     """Under that name."""
-    result = subprocess.run(reads_input("jsonl.gz"), input=gzip.compress(TEXT)[:-9], capture_output=True, check=True)
+    result = subprocess.run(reads_input("jsonl.gz"), input=gzipped(TEXT)[:-9], capture_output=True, check=True)
     assert result.stdout.startswith(b"standard input: it is truncated or damaged: ")
     assert io.BytesIO(result.stdout).readlines()[1:] == []
