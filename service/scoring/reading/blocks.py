@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from service.errors import ScoreError
 
@@ -82,7 +83,7 @@ def refuse_many_columns(count: int, name: str) -> None:
 
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with columns that are encoded by a dictionary written out.
+    """The batch with columns that are encoded, or laid out in views, written out: not all can be done with those.
 
     Raises `pa.ArrowInvalid` for a column whose parts contradict each other, or whose texts are not UTF-8: to read on
     in it could end the process.
@@ -92,18 +93,36 @@ def plain(batch: pa.RecordBatch) -> pa.RecordBatch:
             column.validate(full=True)
         except (pa.ArrowException, OSError) as error:
             raise pa.ArrowInvalid(f"the column {name!r} is damaged: {error}") from None
-    arrays = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns]
-    return pa.RecordBatch.from_arrays(arrays, schema=plain_schema(batch.schema))
+    schema = plain_schema(batch.schema)
+    arrays = [_written_out(column, own) for column, own in zip(batch.columns, schema.types, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The schema of `plain` batches. What else is said of the columns, such as another program's notes, is left out."""
-    return pa.schema(
-        [
-            pa.field(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
-            for field in schema
-        ]
-    )
+    return pa.schema([pa.field(field.name, _plain_type(field.type)) for field in schema])
+
+
+def _plain_type(datatype: pa.DataType) -> pa.DataType:
+    types = pa.types
+    if types.is_dictionary(datatype) or types.is_run_end_encoded(datatype):
+        return datatype.value_type
+    if types.is_list_view(datatype) or types.is_large_list_view(datatype):
+        return pa.list_(datatype.value_type)
+    if types.is_string_view(datatype):
+        return pa.string()
+    return pa.binary() if types.is_binary_view(datatype) else datatype
+
+
+def _written_out(column: pa.Array, datatype: pa.DataType) -> pa.Array:
+    if column.type == datatype:
+        return column
+    if pa.types.is_run_end_encoded(column.type):
+        return pc.run_end_decode(column)
+    if pa.types.is_list(datatype):
+        # pyarrow's own cast of a view in which a list is missing is no sound array.
+        return pa.array(column.to_pylist(), datatype)
+    return column.cast(datatype)
 
 
 def joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

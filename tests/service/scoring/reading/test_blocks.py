@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from service.errors import ScoreError
@@ -44,6 +45,26 @@ def test_dictionaries_are_written_out() -> None:
     assert batch.schema.equals(pa.schema([("a", pa.string()), ("b", pa.int8())]), check_metadata=True)
     assert batch.schema.equals(plain_schema(schema), check_metadata=True)
     assert batch.to_pydict() == {"a": ["x", None, "x"], "b": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("column", "datatype"),
+    [
+        (pa.array(["x", None, "y"], pa.string_view()), pa.string()),
+        (pa.array([b"x", None, b"y"], pa.binary_view()), pa.binary()),
+        (pa.array([[1.5], None, [2.5, None]], pa.list_view(pa.float32())), pa.list_(pa.float32())),
+        (pa.array([[1], None, []], pa.large_list_view(pa.int8())), pa.list_(pa.int8())),
+        (pc.run_end_encode(pa.array([1, 1, None])), pa.int64()),
+    ],
+    ids=lambda one: str(one.type) if isinstance(one, pa.Array) else "",
+)
+def test_other_layouts_are_written_out(column: pa.Array, datatype: pa.DataType) -> None:
+    """So that rows can be taken from them; the values are the same."""
+    batch = plain(pa.record_batch({"a": column}))
+    assert batch.schema.types == [datatype]
+    batch.validate(full=True)
+    assert batch["a"].to_pylist() == column.to_pylist()
+    assert batch["a"].take(pa.array([2])).to_pylist() == column.to_pylist()[2:]
 
 
 def test_columns_that_are_damaged_are_told() -> None:

@@ -50,7 +50,7 @@ def test_pieces_are_whole_lines(lines: list[bytes], chunk: int, tmp_path_factory
     content = b"\n".join(lines)
     folder = tmp_path_factory.mktemp("text")
     plain, packed = file_at(folder / "a.csv", content), file_at(folder / "a.csv.gz", gzipped(content))
-    if not content.removeprefix(MARK).strip():
+    if not content.removeprefix(MARK).strip(b"\r\n"):
         with pytest.raises(ScoreError, match="it is empty"):
             TextFile(plain, cut, chunk)
         return
