@@ -38,13 +38,15 @@ help:
 serve: $(SERVICE)/installed
 	exec $(SERVICE)/bin/forwardpass serve
 
-# What runs whole servers, and looks at their memory and their pace, has the machine to itself.
+# Tests that do little but compute share the machine; what runs servers, or looks at threads and clocks, has it to itself.
+COMPUTING = tests/training tests/service/scoring
+
 test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed wrk
 	$(TESTS)/bin/ruff format --check .
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
-	$(TESTS)/bin/pytest --numprocesses auto --dist loadfile tests/service tests/training
-	$(TESTS)/bin/pytest --ignore tests/service --ignore tests/training
+	$(TESTS)/bin/pytest --numprocesses auto --dist loadfile $(COMPUTING)
+	$(TESTS)/bin/pytest $(COMPUTING:%=--ignore %)
 
 wrk:
 	@command -v wrk || { apt-get update; apt-get install --yes wrk; } || \
