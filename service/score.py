@@ -120,7 +120,12 @@ def score(  # noqa: PLR0913  # a model, files, and how to run
         with Journal(own.path, own.parts, identity, scorer.schema) as journal, shown:
             journal.begin(resume=resume, overwrite=overwrite)
             resumed = run(results, written, journal, shown, resumable=not files[0].is_standard_input)
-            inputs.check()
+            try:
+                inputs.check()
+            except ScoreError:
+                # Nobody can go on with what was made of a file that is another now.
+                journal.discard()
+                raise
             if not written.rows:
                 raise ScoreError(f"{files[0].name if len(files) == 1 else source}: it has no rows")
             own.finish()

@@ -8,7 +8,7 @@ import pyarrow as pa
 from service.errors import ScoreError
 from service.scoring.reading.blocks import Block
 from service.scoring.reading.opening import InputFile, open_input
-from service.scoring.reading.sources import STANDARD_INPUT, File
+from service.scoring.reading.sources import File
 from service.scoring.writing.results import Place
 
 Segment = tuple[int, int, int]
@@ -42,7 +42,7 @@ class Inputs:
     def check(self) -> None:
         """Raise `ScoreError` where a file is no longer as it was found: what was read of it may be of two files."""
         for file in self.files:
-            if file.path != STANDARD_INPUT and not _is_same(file):
+            if not file.is_standard_input and not _is_same(file):
                 raise ScoreError(f"{file.name}: it was changed or removed while it was read")
 
     def blocks(
