@@ -169,14 +169,12 @@ class _ArrowSink:
     """An Arrow IPC file; where it is compressed, an Arrow IPC stream, which can be read from its beginning on."""
 
     def __init__(self, path: Path, compression: Compression | None, schema: pa.Schema) -> None:
-        # A file may have one dictionary a column, and each batch brings its own.
-        self._schema = pa.schema([pa.field(field.name, _value_type(field.type)) for field in schema])
         self._stream = _Stream(_new(path), compression)
         new = pa.ipc.new_stream if compression else pa.ipc.new_file
-        self._writer = new(self._stream.top, self._schema)
+        self._writer = new(self._stream.top, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write_batch(batch if batch.schema == self._schema else batch.cast(self._schema))
+        self._writer.write_batch(batch)
 
     def close(self) -> None:
         self._writer.close()
@@ -238,14 +236,9 @@ def _row_maker(names: Sequence[str]) -> Callable[..., object]:
         return lambda *values: dict(zip(names, values, strict=True))
 
 
-def _value_type(datatype: pa.DataType) -> pa.DataType:
-    """Of a column that is encoded by a dictionary that of its values."""
-    return datatype.value_type if pa.types.is_dictionary(datatype) else datatype
-
-
 def _plain_type(datatype: pa.DataType) -> pa.DataType:
     """What a text format writes such values from: doubles for floats, and texts for what JSON has no word for."""
-    plain = _value_type(datatype.storage_type if isinstance(datatype, pa.BaseExtensionType) else datatype)
+    plain = datatype.storage_type if isinstance(datatype, pa.BaseExtensionType) else datatype
     if pa.types.is_floating(plain):
         return pa.float64()
     is_itself = pa.types.is_integer(plain) or pa.types.is_boolean(plain) or pa.types.is_null(plain)
