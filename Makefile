@@ -126,9 +126,13 @@ RIVAL_COMPILE = $(filter-out --generate-hashes,$(COMPILE))
 
 lock: $(TESTS)/installed
 	$(COMPILE) --extra cpu pyproject.toml --output-file requirements-cpu.lock
+	for extra in cuda batch ray otel; do \
+		$(COMPILE) --constraint requirements-cpu.lock --extra "$$extra" pyproject.toml \
+			--output-file "requirements-$$extra.lock" || exit; done
 	$(TESTS)/bin/python -c 'import tomllib; \
-		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["batch"], sep="\n")' | \
-		$(COMPILE) - --output-file requirements-batch.lock
+		print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+		$(COMPILE) - --output-file requirements-build.lock
+	echo checkov==3.3.30 | $(COMPILE) - --output-file requirements-checkov.lock
 	echo kserve==0.21.0 | $(COMPILE) - --output-file requirements-kserve.lock
 	for rival in bentoml==1.4.39 litserve==0.2.19 mlserver==1.7.1 mosec==0.9.8 'ray[serve]==2.60.0'; do \
 		printf '%s\n' "$$rival" onnxruntime==1.31.1 | $(RIVAL_COMPILE) - \
