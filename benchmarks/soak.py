@@ -4,6 +4,7 @@
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.conditions import conditions
+from benchmarks.goals import goals
 from benchmarks.mixture import mixture
 from benchmarks.openloop import Plan, offered
 from benchmarks.operating_results import Mark, Soak
@@ -81,7 +83,7 @@ def _mark(server: Server, done: int) -> Mark:
 
 
 def main() -> None:
-    """Measure, print and keep it."""
+    """Measure, print and keep it; ends with a failure where memory grows by more than it may."""
     parser = argparse.ArgumentParser(description="Measure what a server's memory grows by in the long run.")
     parser.add_argument("--requests", type=int, default=1_000_000, help="after the warm-up (default: %(default)s)")
     parser.add_argument("--reloads", type=int, default=200, help="after the warm-up (default: %(default)s)")
@@ -95,6 +97,8 @@ def main() -> None:
     part = Soak(conditions(given.repeats, seconds), asked, reloaded)
     store(given.output, part)
     print(f"\n{tables(part)}\n", flush=True)
+    if missed := [goal for goal in goals(part) if not goal.met]:
+        sys.exit("; ".join(f"{goal.what}: {goal.reached:,g}, at most {goal.bound:,g}" for goal in missed))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Behaviour of service.scoring.reading.blocks."""
 
-import pickle
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +9,6 @@ from service.errors import ScoreError
 from service.scoring.reading.blocks import (
     MOST_COLUMNS,
     Decoded,
-    Loose,
-    RowFault,
     plain,
     plain_schema,
     refuse_many_columns,
@@ -27,14 +23,6 @@ def test_what_is_decoded_is_read_the_same_way_twice() -> None:
     assert block.strictly() is batch
     loose = block.loosely()
     assert (loose.batch, loose.rows.tolist(), loose.count, loose.faults) == (batch, [0, 1], 2, ())
-
-
-def test_what_was_found_can_be_sent() -> None:
-    """To another process."""
-    fault = RowFault(3, "a", "a number", "'x'")
-    loose = Loose(pa.record_batch({"a": [1]}), Decoded(pa.record_batch({"a": [1]}), 1).loosely().rows, 1, (fault,))
-    again = pickle.loads(pickle.dumps(loose))  # noqa: S301  # its own bytes
-    assert (again.batch, again.faults) == (loose.batch, loose.faults)
 
 
 def test_dictionaries_are_written_out() -> None:
