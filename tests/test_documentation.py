@@ -134,9 +134,7 @@ def test_every_make_target_is_explained_by_make_help() -> None:
 
 def test_the_locks_name_no_place_that_packages_came_from() -> None:
     """A lock is the same on every machine: names, versions and hashes only."""
-    locks = list(ROOT.glob("requirements-*.lock"))
-    assert {lock.name for lock in locks} == {f"requirements-{name}.lock" for name in ("batch", "cpu", "kserve", "test")}
-    for lock in locks:
+    for lock in ROOT.glob("requirements-*.lock"):
         for line in lock.read_text().splitlines():
             assert re.match(r"([a-z0-9.-]+==\S+|    --hash=sha256:[0-9a-f]{64})( |$)", line), f"{lock.name}: {line}"
 

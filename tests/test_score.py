@@ -351,8 +351,10 @@ def test_a_full_disk_ends_it_with_what_is_done_kept(jobs: list[Job], tmp_path: P
     command = [sys.executable, "-c", limited, *jobs[1].command(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"{tmp_path / jobs[1].name}: it cannot be written: File too large" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    *before, last = done.stderr.splitlines()
+    assert f"{tmp_path / jobs[1].name}: it cannot be written: File too large" in last
+    # A slow machine has made a part by then.
+    assert all("go on with --resume" in line for line in before)
     assert not list(tmp_path.glob("[!.]*"))
 
 

@@ -98,7 +98,15 @@ class Target:
                 self.rejected.unlink(missing_ok=True)
             self.unfinished.replace(self.path)
             sync(self.path.parent)
-            shutil.rmtree(self.parts, ignore_errors=True)
+            self._remove_parts()
+
+    def _remove_parts(self) -> None:
+        """The stamps last: as long as anything else is left, a run that is killed here knows its output again."""
+        with suppress(OSError):
+            for path in self.parts.iterdir():
+                if path.name != _FINISHING:
+                    path.unlink()
+        shutil.rmtree(self.parts, ignore_errors=True)
 
     def _check_again(self, *, has_rejected: bool) -> None:
         """Raise `ScoreError` where others have removed what is written, or made what would be overwritten."""

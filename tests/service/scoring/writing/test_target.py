@@ -193,6 +193,42 @@ def test_a_run_that_was_killed_between_its_names_is_gone_on_with(done: tuple[str
     assert names(tmp_path) == ["out.csv", "out.csv.rejected.csv"]
 
 
+ENDED = """
+import os, sys
+from pathlib import Path
+from service.scoring.writing.target import Target
+
+removed = 0
+
+def end(event, arguments):
+    global removed
+    if event == "os.remove" and target.parts.exists():
+        removed += 1
+        if removed == int(sys.argv[2]):
+            os._exit(9)
+
+target = Target(Path(sys.argv[1]))
+with target:
+    target.unfinished.write_text("old")
+    target.parts.mkdir()
+    for name in ("journal.jsonl", "part-1", "part-2"):
+        (target.parts / name).touch()
+    sys.addaudithook(end)
+    target.finish()
+"""
+"""A run that ends as it is to remove its so-manieth file."""
+
+
+def test_a_run_that_was_killed_while_it_removed_its_parts_is_gone_on_with(tmp_path: Path) -> None:
+    """Whatever it had removed, the output is known to be its own."""
+    for removed in range(1, 5):
+        output = tmp_path / str(removed)
+        assert subprocess.run([sys.executable, "-c", ENDED, str(output), str(removed)], check=False).returncode == 9
+        assert output.read_text() == "old"
+        make(Target(output, resume=True))
+        assert output.read_text() == "new"
+
+
 @pytest.mark.parametrize("finishing", [None, "", "1 2 3\n", "1 2"])
 def test_an_output_that_exists_is_no_work_to_go_on_with(finishing: str | None, tmp_path: Path) -> None:
     """A file of that name may be anything, also where a run was killed as it finished."""
