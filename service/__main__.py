@@ -1,4 +1,4 @@
-"""The command line: `forwardpass serve`, `score`, `inspect`, `key` and `train`."""
+"""The command line: `forwardpass serve`, `health`, `score`, `inspect`, `key` and `train`."""
 
 import argparse
 import logging
@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_settings(serve, list(Settings.model_fields))
     serve.set_defaults(command=_serve)
+
+    health = commands.add_parser("health", help="ask the server of these settings whether it is ready")
+    health.add_argument("--live", action="store_true", help="ask only whether it answers")
+    health.add_argument("--timeout", type=float, default=3, metavar="SECONDS", help="for all of it. Default: 3.")
+    _add_settings(health, ["host", "port", "tls_certificate", "tls_key", "tls_key_password", "tls_client_ca"])
+    health.set_defaults(command=_health)
 
     score = commands.add_parser("score", help="score files of rows")
     _add_score(score)
@@ -174,6 +180,14 @@ def _serve(options: argparse.Namespace) -> int:
 
     crew = Crew(server, listeners, app.state.metrics)
     return Supervisor(settings.workers, crew, seconds=settings.drain_delay + settings.drain_seconds).run()
+
+
+def _health(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    from service.health import check
+
+    print(check(settings, live=options.live, seconds=options.timeout))
+    return SUCCESS
 
 
 def _score(options: argparse.Namespace) -> int:

@@ -323,6 +323,15 @@ class InternalError(ForwardpassError):
         super().__init__("the server failed on this request; its log says why")
 
 
+# Asking a server how it is
+
+
+class HealthError(ForwardpassError):
+    """The server is not ready, or nobody can tell."""
+
+    code = "not_healthy"
+
+
 # Scoring a file
 
 

@@ -317,6 +317,7 @@ ALLOWED: dict[str, set[str]] = {
         "service.tracing",
     },
     "service.http.tls": {"service.config", "service.errors"},
+    "service.health": {"service.config", "service.errors", "service.http.tls"},
     "service.http.configuration": {
         "fastapi",
         "uvicorn",
@@ -674,6 +675,7 @@ def test_training_knows_of_the_service_only_the_file_contract() -> None:
         ("service.http.app", ["torch", "training", "pyarrow", "opentelemetry.sdk", "opentelemetry.exporter"]),
         ("service.score", ["torch", "training", "fastapi", "starlette", "uvicorn", "prometheus_client"]),
         ("service.inspection", ["torch", "training", "fastapi", "pyarrow", "prometheus_client"]),
+        ("service.health", ["numpy", "msgspec", "fastapi", "uvicorn", "onnxruntime", "prometheus_client"]),
         ("service.__main__", ["torch", "training", "fastapi", "pyarrow", "onnxruntime", "prometheus_client"]),
     ],
 )

@@ -25,7 +25,7 @@ def context(settings: Settings) -> ssl.SSLContext | None:
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     # Looked at by itself first, for what is said of the two together is not whose fault it is.
     _load_certificates(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "tls_certificate", settings.tls_certificate)
-    _load_key(made, settings, settings.tls_certificate)
+    present(made, settings, settings.tls_certificate)
     if settings.tls_client_ca is not None:
         _load_certificates(made, "tls_client_ca", settings.tls_client_ca)
         made.verify_mode = ssl.CERT_REQUIRED
@@ -41,8 +41,8 @@ def _load_certificates(made: ssl.SSLContext, name: str, path: Path) -> None:
         raise SettingsError(f"{name} ({names_of(name)}) is {path}, which has no certificate in PEM form") from None
 
 
-def _load_key(made: ssl.SSLContext, settings: Settings, certificate: Path) -> None:
-    """Present the certificate, whose private key the settings name."""
+def present(made: ssl.SSLContext, settings: Settings, certificate: Path) -> None:
+    """Have the certificate shown, whose private key the settings name; raises `SettingsError` where it cannot be."""
     secret = settings.tls_key_password
     password = b"" if secret is None else secret.get_secret_value().encode()
     if len(password) > _LONGEST_PASSWORD:

@@ -3,8 +3,11 @@
 import ctypes
 import logging
 import os
+import re
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +55,14 @@ _DATATYPES: dict[str, Datatype] = {
 
 _ONNX_BFLOAT16 = 16
 
+_FATAL = 4
+"""The least severity that onnxruntime logs by itself: errors come back as exceptions, told once by whoever asked."""
+
+_DRIVER = "libcuda.so.1"
+
+_CUDA_FAILURE = re.compile(r"\bCU[A-Z]+ failure \d+: [^;]+")
+"""What CUDA or one of its libraries says, amid the signatures of the functions that it failed in."""
+
 
 class Tensor(NamedTuple):
     """An input or output as the graph declares it. A length is a number, a symbol, or None where nothing is said."""
@@ -67,8 +78,8 @@ class Runtime:
     `graph` is an ONNX file or its bytes; only a file has beside it the weights that some graphs keep in another.
     `where` names it in errors. `threads` is how many a run may use; they do not spin while they wait. `inputs` and
     `outputs` are the tensors of a run: a weight that could be given too is none. Raises `GraphError` for a graph
-    that does not load or has a tensor that no request could carry, and `SettingsError` for a provider that this
-    installation of onnxruntime lacks.
+    that does not load or has a tensor that no request could carry, and `SettingsError` for a provider that cannot
+    be had here.
     """
 
     def __init__(self, graph: Sealed | bytes | Path, where: str, *, provider: str = "cpu", threads: int = 1) -> None:
@@ -168,12 +179,43 @@ def provider_names() -> list[str]:
 
 
 def require_provider(provider: str) -> None:
-    """Raise `SettingsError` where this installation of onnxruntime lacks the provider, or both of `cuda,cpu`."""
-    if not set(provider.split(",")) & set(provider_names()):
-        raise SettingsError(
-            f"provider is {provider!r}, but the installed onnxruntime has no {_PROVIDERS[provider]}: "
-            f"install forwardpass[{provider}] in place of the other wheel"
+    """Raise `SettingsError` where the provider cannot be had here, or neither of `cuda,cpu`.
+
+    The installation of onnxruntime may lack it, or CUDA the libraries or the driver that it needs.
+    """
+    obstacles = [_obstacle(name) for name in provider.split(",")]
+    if all(obstacles):
+        raise SettingsError(f"provider is {provider!r}, but {obstacles[0]}")
+
+
+def _obstacle(provider: str) -> str:
+    """What keeps a provider from being had here; empty where nothing is known to."""
+    if provider not in provider_names():
+        return (
+            f"the installed onnxruntime has no {_PROVIDERS[provider]}: install forwardpass[{provider}] in place of "
+            "the other wheel"
         )
+    return _load_cuda() if provider == "cuda" else ""
+
+
+@cache
+def _load_cuda() -> str:
+    """Load the libraries of CUDA, once for the process, and tell what is missing; empty where all are there.
+
+    They come as packages of Python, where the system looks for none; onnxruntime finds those that are loaded. No GPU is
+    touched, which a process that is to be forked must not do.
+    """
+    # By itself it would write down for each model that it cannot load its own part for CUDA.
+    ort.set_default_logger_severity(_FATAL)
+    try:
+        # First, for the others are of no use without it and take hundreds of megabytes.
+        ctypes.CDLL(_DRIVER)
+    except OSError as error:
+        return f"CUDA cannot start here: {error}; it is part of NVIDIA's driver, which the machine must have"
+    with redirect_stdout(StringIO()) as printed:
+        ort.preload_dlls()
+    missing = printed.getvalue().splitlines()
+    return f"CUDA cannot start here: {missing[0]}" if missing else ""
 
 
 def _open_session(graph: Sealed | bytes | Path, where: str, provider: str, threads: int) -> ort.InferenceSession:
@@ -194,8 +236,8 @@ def _start_session(graph: Sealed | bytes | Path, where: str, provider: str, thre
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Errors come back as exceptions, told once by whoever asked; warnings are for the graph's maker.
-    options.log_severity_level = 4
+    # Warnings are for the graph's maker.
+    options.log_severity_level = _FATAL
     given = graph.path if isinstance(graph, Sealed) else graph
     if not isinstance(graph, Path):
         # No checksum vouches for what else lies on disk, least of all in the folder that the server was started in.
@@ -208,7 +250,9 @@ def _start_session(graph: Sealed | bytes | Path, where: str, provider: str, thre
         )
     try:
         weights = _read_weights(graph, options) if isinstance(graph, Path) else {}
-        session = ort.InferenceSession(given, options, providers=[_PROVIDERS[provider]])
+        # Without the fallback, by which it would load what fails once more for the CPU, and print that; and a run that
+        # fails on a GPU would open the graph once more, when another file may lie where this one did.
+        session = ort.InferenceSession(given, options, providers=[_PROVIDERS[provider]], enable_fallback=0)
         # Not before: onnxruntime copies them while it makes the session, and holds none of them itself.
         del weights
     except Exception as error:
@@ -216,8 +260,6 @@ def _start_session(graph: Sealed | bytes | Path, where: str, provider: str, thre
         if isinstance(graph, Sealed):
             cause = cause.replace(graph.path, where)
         raise GraphError(f"{where}: onnxruntime cannot load the graph: {cause}") from error
-    # Else a run that fails on a GPU would have it opened once more, when another file may lie where this one did.
-    session.disable_fallback()
     # A provider that is installed but does not start here is left out by onnxruntime, which goes on without it.
     if _PROVIDERS[provider] not in session.get_providers():
         raise GraphError(f"{where}: provider is {provider!r}, but onnxruntime cannot start it on this machine")
@@ -261,4 +303,6 @@ def _array(value: ort.OrtValue) -> Array:
 
 
 def _first_line(error: Exception) -> str:
+    if failure := _CUDA_FAILURE.search(str(error)):
+        return failure[0].strip()
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

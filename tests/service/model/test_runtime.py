@@ -1,16 +1,19 @@
 """Behaviour of service.model.runtime."""
 
+import ctypes
 import dataclasses
 import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +25,7 @@ from service.errors import ComputeError, GraphError, SettingsError
 from service.model.runtime import Arrays, Runtime, Tensor, join, require_provider, split, stack
 from service.model.sealed import Sealed, sealed
 from service.model.store import StoredVersion, open_version
+from tests.server import ROOT
 from tests.service.conftest import COMMITTED, ODD, SAMPLES, graph_of, parted, reference, sample_of, tabled
 from tests.service.model.conftest import copies_held
 
@@ -175,6 +179,81 @@ def test_a_missing_provider_is_a_settings_error() -> None:
         with pytest.raises(SettingsError, match=r"no CUDAExecutionProvider: install forwardpass\[cuda\]"):
             attempt()
     require_provider("cpu")
+
+
+WITH_CUDA = """
+import onnxruntime
+
+# As the wheel for GPUs says and does where the packages of CUDA are not installed.
+def preload_dlls():
+    asked.append(1)
+    print("Failed to load libcublas.so.13: no such file", "Please follow", sep=chr(10))
+
+asked = []
+onnxruntime.preload_dlls = preload_dlls
+onnxruntime.get_available_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+from service.errors import SettingsError
+from service.model.runtime import Runtime, require_provider
+
+require_provider("cpu")
+Runtime({graph}, "line")
+assert not asked
+require_provider("cuda,cpu")
+Runtime({graph}, "line", provider="cuda,cpu")
+for attempt in (lambda: require_provider("cuda"), lambda: Runtime(b"", "line", provider="cuda")):
+    try:
+        attempt()
+    except SettingsError as error:
+        print(error.message)
+assert asked == {asked}
+"""
+
+
+def has_driver() -> bool:
+    """Whether NVIDIA's driver is on this machine."""
+    with suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("driver", "asked", "sentence"),
+    [
+        (True, [1], "Failed to load libcublas.so.13: no such file"),
+        pytest.param(
+            False,
+            [],
+            "libcuda.so.1: cannot open shared object file: No such file or directory; it is part of NVIDIA's driver, "
+            "which the machine must have",
+            marks=pytest.mark.skipif(has_driver(), reason="the driver is here"),
+        ),
+    ],
+    ids=["no libraries", "no driver"],
+)
+def test_cuda_that_cannot_start_says_what_it_lacks(
+    driver: bool,  # noqa: FBT001  # a parameter of the test
+    asked: list[int],
+    sentence: str,
+    tmp_path: Path,
+) -> None:
+    """Its libraries are loaded once, only for those who ask for it and have a driver; nothing but the error is said."""
+    program = WITH_CUDA.format(asked=asked, graph=graph_of(SAMPLES["line"]))
+    if driver:
+        # Any library will do: it is loaded, and nothing of it is called.
+        (tmp_path / "libcuda.so.1").symlink_to(next((Path(onnxruntime.__file__).parent / "capi").glob("*_shared.so")))
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"LD_LIBRARY_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = f"provider is 'cuda', but CUDA cannot start here: {sentence}"
+    assert result.stdout.splitlines() == [expected, expected]
+    assert result.stderr == f"line: computed by cpu: {expected}\n"
 
 
 def test_a_provider_may_have_another_in_its_place(caplog: pytest.LogCaptureFixture) -> None:
