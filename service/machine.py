@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from service.config import Settings
 from service.cpu import Cpus, usable_cpus
 from service.http.configuration import lane_works
-from service.model.runtime import provider_names
+from service.model.runtime import obstacle, provider_names
 from service.open_files import allowed, missing
 
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "uvicorn", "uvloop", "httptools")
@@ -29,10 +29,10 @@ def _rows(settings: Settings, cpus: Cpus) -> Iterator[tuple[str, str]]:
     yield "threads", f"{settings.threads} a run by the settings; FORWARDPASS_THREADS=auto gives {threads}"
     if settings.workers * settings.threads > cpus.threads:
         yield "", "more than there are CPUs to use: runs will be stopped in their midst"
-    available = provider_names()
-    lacking = [name for name in settings.provider.split(",") if name not in available]
-    here = f"of which onnxruntime lacks {lacking[0]} here" if lacking else "which is available"
-    yield "provider", f"{settings.provider} by the settings, {here}; available: {', '.join(available)}"
+    obstacles = list(filter(None, map(obstacle, settings.provider.split(","))))
+    here = f"but {obstacles[0]}" if obstacles else "which is available"
+    available = ", ".join(name for name in provider_names() if not obstacle(name))
+    yield "provider", f"{settings.provider} by the settings, {here}; available: {available}"
     yield "Python", platform.python_version()
     for library in _LIBRARIES:
         try:

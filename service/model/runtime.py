@@ -183,12 +183,12 @@ def require_provider(provider: str) -> None:
 
     The installation of onnxruntime may lack it, or CUDA the libraries or the driver that it needs.
     """
-    obstacles = [_obstacle(name) for name in provider.split(",")]
+    obstacles = [obstacle(name) for name in provider.split(",")]
     if all(obstacles):
         raise SettingsError(f"provider is {provider!r}, but {obstacles[0]}")
 
 
-def _obstacle(provider: str) -> str:
+def obstacle(provider: str) -> str:
     """What keeps a provider from being had here; empty where nothing is known to."""
     if provider not in provider_names():
         return (

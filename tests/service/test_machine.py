@@ -44,7 +44,7 @@ def test_what_will_not_do_is_told() -> None:
     assert "more than there are CPUs to use" in describe(Settings(workers=256))
     for words in (
         "more than there are CPUs to use",
-        "cuda by the settings, of which onnxruntime lacks cuda here",
+        "cuda by the settings, but the installed onnxruntime has no CUDAExecutionProvider",
         "off by the settings: predictions go through the application",
         "100 fewer than",
     ):
