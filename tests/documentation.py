@@ -1,9 +1,11 @@
-"""The parts of the README that the code dictates; `python -m tests.documentation` writes them anew."""
+"""The parts of the pages that the code dictates; `python -m tests.documentation` writes them anew."""
 
 import ast
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import errors
@@ -14,6 +16,7 @@ from training.report import report
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+KUBERNETES = ROOT / "k8s/README.md"
 
 
 def table(head: str, rows: list[str]) -> str:
@@ -82,12 +85,38 @@ def file_map() -> str:
     return table("| Module | Job |", rows)
 
 
-PARTS = {
-    "models": models_table,
-    "errors": error_table,
-    "settings": settings_table,
-    "metrics": metric_table,
-    "files": file_map,
+def deployed_settings_table() -> str:
+    """What is set on Kubernetes, and what it is elsewhere."""
+    rows = []
+    for line in (ROOT / "k8s/base/settings.env").read_text().splitlines():
+        variable, _, value = line.partition("=")
+        if variable.startswith(PREFIX):
+            default = Settings.model_fields[variable.removeprefix(PREFIX).lower()].default
+            rows.append(f"| `{variable}` | `{value}` | `{default}` |")
+    return table("| Variable | Here | Default |", rows)
+
+
+def alert_table() -> str:
+    """Every alert, of what it tells and what helps."""
+    (group,) = yaml.safe_load((ROOT / "k8s/components/monitoring/rules.yaml").read_text())["spec"]["groups"]
+    rows = []
+    for rule in group["rules"]:
+        said = {name: re.sub(r"{{ \$labels\.(\w+) }}", r"`<\1>`", one) for name, one in rule["annotations"].items()}
+        rows.append(f"| `{rule['alert']}` | {rule['labels']['severity']} | {said['summary']} | {said['runbook']} |")
+    return table("| Alert | Severity | What it tells | What to do |", rows)
+
+
+Parts = Mapping[str, Callable[[], str]]
+
+PAGES: Mapping[Path, Parts] = {
+    README: {
+        "models": models_table,
+        "errors": error_table,
+        "settings": settings_table,
+        "metrics": metric_table,
+        "files": file_map,
+    },
+    KUBERNETES: {"settings": deployed_settings_table, "alerts": alert_table},
 }
 
 
@@ -102,10 +131,11 @@ def filled(text: str, parts: Mapping[str, str]) -> str:
     return text
 
 
-def written(text: str) -> str:
-    """The README with its parts as the code has them now."""
-    return filled(text, {name: made() for name, made in PARTS.items()})
+def written(page: Path) -> str:
+    """A page with its parts as the code has them now."""
+    return filled(page.read_text(), {name: made() for name, made in PAGES[page].items()})
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+    for page in PAGES:
+        page.write_text(written(page))

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
 
 from service.metrics import RETIRED
-from tests.documentation import written
+from tests.documentation import PAGES, written
+from tests.k8s.kustomize import find_kubectl, kustomize
 from tests.server import ROOT, Server, running
 
 README = (ROOT / "README.md").read_text()
@@ -29,9 +31,42 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def test_the_tables_of_the_readme_are_what_the_code_says() -> None:
-    """Settings, error codes, metrics and modules stand in the README just as they are; `make docs` writes them."""
-    assert written(README) == README
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_tables_are_what_the_code_says(page: Path) -> None:
+    """Settings, error codes, metrics, modules and alerts stand there just as they are; `make docs` writes them."""
+    assert written(page) == page.read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    """To a file, and there to a heading, by the name that its words make."""
+    for place, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        file = (page.parent / place).resolve() if place else page
+        assert file.is_file(), place
+        if heading:
+            names = re.findall(r"^#+ (.*)", file.read_text(), re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in names], heading
+
+
+def test_the_images_that_are_built_are_of_this_version() -> None:
+    """And so those that Kubernetes is told to run, which another test compares."""
+    found = re.findall(r"forwardpass:([\d.]+\d)", README + (ROOT / "Dockerfile").read_text())
+    assert set(found) == {version("forwardpass")}
+
+
+def test_a_kustomization_of_ones_own_is_as_the_page_shows_it(tmp_path: Path) -> None:
+    """Its namespace, its registry and its settings are in what is applied."""
+    own, patch = re.findall(r"```yaml\n(.*?)```", (ROOT / "k8s/README.md").read_text(), re.DOTALL)
+    (tmp_path / "forwardpass").symlink_to(ROOT)
+    text = own.replace("components: [", "components: [forwardpass/k8s/components/keda, ") + patch
+    (tmp_path / "kustomization.yaml").write_text(text)
+    objects = kustomize(find_kubectl(), tmp_path)
+    found = {each["kind"]: each for each in objects}
+    assert "all" in [each["data"].get("FORWARDPASS_VERSIONS") for each in objects if each["kind"] == "ConfigMap"]
+    (container,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"registry.example.org/forwardpass:{version('forwardpass')}"
+    assert found["ScaledObject"]["spec"]["triggers"][0]["metadata"]["serverAddress"] == "http://prometheus.example:9090"
+    assert {each["metadata"]["namespace"] for each in objects} == {"models"}
 
 
 def examples() -> list[list[tuple[str, str]]]:
