@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test wrk bench bench-report bench-startup bench-exactness bench-overload bench-slow bench-workers bench-lifecycle bench-soak bench-score bench-rivals train docs lock verify format clean
+.PHONY: help serve test wrk prometheus image-test image-tools bench bench-report bench-startup bench-exactness bench-overload bench-slow bench-workers bench-lifecycle bench-soak bench-score bench-rivals train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -8,8 +8,10 @@ PIP = -m pip install --quiet --disable-pip-version-check
 # The two environments are kept apart so that what is tested to need no torch has none.
 SERVICE = .venv
 TESTS = .venv-test
-# The KServe SDK brings its own web framework and much more.
+# The KServe SDK brings its own web framework and much more; with it are the types of other custom resources.
 KSERVE = .venv-kserve
+# checkov brings 100 packages.
+CHECKOV = .venv-checkov
 # Other servers, to compare with.
 RIVALS = bentoml litserve mlserver mosec ray
 
@@ -17,6 +19,9 @@ help:
 	@echo "make serve            serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
 	@echo "make test             lint, type-check and run every test"
 	@echo "make wrk              install the load generator of the tests and benchmarks where it is missing"
+	@echo "make prometheus       install Prometheus for the tests of the dashboard and the alerts where it is missing"
+	@echo "make image-test       build the container images and run them, with Docker or without (3 minutes)"
+	@echo "make image-tools      install what builds and runs images where there is no Docker daemon"
 	@echo "make bench            measure what a prediction costs over HTTP, beside an empty application (17 minutes)"
 	@echo "make bench-report     write the tables and the plot of benchmarks/ anew from the figures that were kept"
 	@echo "make bench-rivals     measure what a prediction costs on other servers, each in an environment of its own (6 minutes)"
@@ -33,24 +38,48 @@ help:
 	@echo "make lock             write the lock files anew from pyproject.toml"
 	@echo "make docs             write the README's tables anew from the code"
 	@echo "make format           format the code"
-	@echo "make clean            remove the environments"
+	@echo "make clean            remove the environments and the images of image-test"
 
 serve: $(SERVICE)/installed
 	exec $(SERVICE)/bin/forwardpass serve
 
 # Tests that do little but compute share the machine; what runs servers, or looks at threads and clocks, has it to itself.
-COMPUTING = tests/training tests/service/scoring
+# The longest come first, so that none of them runs on when all else is done.
+COMPUTING = tests/test_score.py tests/test_exactness.py tests/test_openapi_fuzz.py tests/training tests/service/scoring \
+	tests/service/codec tests/test_bad_files.py tests/test_documentation.py
 
-test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed wrk
+test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed $(CHECKOV)/installed wrk prometheus
 	$(TESTS)/bin/ruff format --check .
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
-	$(TESTS)/bin/pytest --numprocesses auto --dist loadfile $(COMPUTING)
-	$(TESTS)/bin/pytest $(COMPUTING:%=--ignore %)
+	$(TESTS)/bin/hadolint --failure-threshold warning Dockerfile
+	$(CHECKOV)/bin/checkov --config-file k8s/.checkov.yaml --file Dockerfile
+	$(CHECKOV)/bin/checkov --config-file k8s/.checkov.yaml --directory k8s
+	$(TESTS)/bin/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(COMPUTING)
+	$(TESTS)/bin/pytest $(COMPUTING:%=--ignore %) --ignore tests/image
 
 wrk:
 	@command -v wrk || { apt-get update; apt-get install --yes wrk; } || \
 		{ echo "wrk is missing and could not be installed: install it as root, on Debian with apt-get install wrk" >&2; exit 1; }
+
+# Without what it recommends: a server of the machine's own figures.
+prometheus:
+	@{ command -v promtool && command -v prometheus; } || \
+		{ apt-get update; apt-get install --yes --no-install-recommends prometheus; } || \
+		{ echo "prometheus is missing and could not be installed: install it as root, on Debian with apt-get install prometheus" >&2; exit 1; }
+
+IMAGE_TOOLS = buildah podman runc conmon mmdebstrap
+
+image-test: $(TESTS)/installed image-tools
+	$(TESTS)/bin/pytest tests/image
+
+# The keys of Debian's packages are on every Debian, and on few others.
+image-tools:
+	@docker info > /dev/null 2>&1 || \
+		{ missing=$$(for tool in $(IMAGE_TOOLS); do command -v $$tool > /dev/null || echo $$tool; done); test -z "$$missing"; } || \
+		{ apt-get update && apt-get install --yes --no-install-recommends $(IMAGE_TOOLS) debian-archive-keyring; } || \
+		{ echo "no Docker daemon answers, and what stands in for one could not be installed: install as root, on Debian with" \
+			"apt-get install $(IMAGE_TOOLS)" >&2; exit 1; }
 
 bench: $(TESTS)/installed wrk
 	$(TESTS)/bin/python -m benchmarks.serving
@@ -107,9 +136,10 @@ $(TESTS)/installed: pyproject.toml requirements-test.lock
 	$(TESTS)/bin/python $(PIP) --no-deps --editable .
 	touch $@
 
-$(KSERVE)/installed: requirements-kserve.lock
-	$(PYTHON) -m venv $(KSERVE)
-	$(KSERVE)/bin/python $(PIP) --require-hashes -r requirements-kserve.lock
+# By uv, which takes seconds where pip takes a minute and a half.
+$(KSERVE)/installed $(CHECKOV)/installed: .venv-%/installed: requirements-%.lock $(TESTS)/installed
+	$(PYTHON) -m venv --without-pip $(@D)
+	$(TESTS)/bin/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $<
 	touch $@
 
 .venv-rival-%/installed: benchmarks/rivals/%.lock
@@ -133,7 +163,8 @@ lock: $(TESTS)/installed
 		print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
 		$(COMPILE) - --output-file requirements-build.lock
 	echo checkov==3.3.30 | $(COMPILE) - --output-file requirements-checkov.lock
-	echo kserve==0.21.0 | $(COMPILE) - --output-file requirements-kserve.lock
+	printf '%s\n' kserve==0.21.0 cloudcoil-models-keda==2.16.1.0 cloudcoil-models-prometheus-operator==0.80.1.0 | \
+		$(COMPILE) - --output-file requirements-kserve.lock
 	for rival in bentoml==1.4.39 litserve==0.2.19 mlserver==1.7.1 mosec==0.9.8 'ray[serve]==2.60.0'; do \
 		printf '%s\n' "$$rival" onnxruntime==1.31.1 | $(RIVAL_COMPILE) - \
 			--output-file "benchmarks/rivals/$${rival%%[=[]*}.lock" || exit; done
@@ -141,4 +172,6 @@ lock: $(TESTS)/installed
 		pyproject.toml --output-file requirements-test.lock
 
 clean:
-	rm -rf $(SERVICE) $(TESTS) $(KSERVE) $(RIVALS:%=.venv-rival-%)
+	while umount --recursive .image/root/overlay 2> /dev/null; do :; done
+	rm -rf --one-file-system .image
+	rm -rf $(SERVICE) $(TESTS) $(KSERVE) $(CHECKOV) $(RIVALS:%=.venv-rival-%)
