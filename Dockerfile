@@ -21,6 +21,9 @@ COPY training training
 RUN /tools/bin/hatchling build --target wheel \
     && python3 -m pip --python /opt/forwardpass/bin/python install --no-cache-dir --no-deps --no-index \
         --root /package dist/*.whl
+# Whoever serves them is another user than whoever cloned them, perhaps for themselves alone.
+COPY models /package/models
+RUN chmod -R a+rX /package/models
 
 FROM build AS libraries
 COPY requirements-*.lock ./
@@ -41,8 +44,8 @@ LABEL org.opencontainers.image.title="forwardpass" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=libraries /opt/forwardpass /opt/forwardpass
-COPY --from=package /package /
-COPY models /models
+COPY --from=package /package/opt /opt
+COPY --from=package /package/models /models
 # Ray writes into its home, and /tmp is all that need be writable.
 ENV HOME=/tmp \
     PATH=/opt/forwardpass/bin:$PATH \

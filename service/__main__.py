@@ -192,9 +192,9 @@ def _health(options: argparse.Namespace) -> int:
 
 def _score(options: argparse.Namespace) -> int:
     _require("onnxruntime", "cpu")
-    _require("pyarrow", "cpu,batch")
+    _require("pyarrow", "cpu,batch", "an image built with EXTRAS=batch")
     if options.engine == "ray":
-        _require("ray", "cpu,ray")
+        _require("ray", "cpu,ray", "an image built with EXTRAS=ray")
     settings = _settings(options)
     set_up(settings.log_format, settings.log_level, sys.stderr)
     # As an exception, so that what is done is kept, and nothing else.
@@ -281,11 +281,12 @@ def _train(arguments: Sequence[str]) -> int:
     return train(arguments)
 
 
-def _require(library: str, extras: str) -> None:
-    """Raise `SettingsError` where an extra that a command needs is not installed."""
+def _require(library: str, extras: str, image: str = "") -> None:
+    """Raise `SettingsError` where an extra that a command needs is not installed; an image may have it, but no pip."""
     if find_spec(library) is None:
         raise SettingsError(
             f"this command needs {library}, which is not installed: pip install 'forwardpass[{extras}]'"
+            f"{f', or {image}' * bool(image)}"
         )
 
 

@@ -122,7 +122,7 @@ def _cluster() -> Iterator[None]:
         try:
             try:
                 begun.result()
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 raise ScoreError(f"no Ray cluster can be had at {address}: {_line(error)}") from error
             yield
         finally:

@@ -209,14 +209,23 @@ def test_standard_input_is_refused(rows: Rows) -> None:
         next(on_ray.run([standard_input], types, None, recipe))
 
 
-def test_an_address_where_no_cluster_is_is_told(rows: Rows, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"RAY_ADDRESS": "127.0.0.1:1"}, "no Ray cluster answers at 127.0.0.1:1, which RAY_ADDRESS names"),
+        # It wants to write there.
+        ({"HOME": "/dev/null"}, "no Ray cluster can be had at local: [Errno 20] Not a directory: '/dev/null/.ray'"),
+    ],
+)
+def test_where_no_cluster_can_be_had_it_is_told(
+    rows: Rows, tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
     """At once, in a sentence."""
     command = Job(MODEL, rows.whole, "out.csv", ("--engine", "ray")).command(tmp_path)
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment() | {"RAY_ADDRESS": "127.0.0.1:1"}, capture_output=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment() | variables, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert b"no Ray cluster answers at 127.0.0.1:1, which RAY_ADDRESS names" in done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
