@@ -1,5 +1,5 @@
 # docker build --tag forwardpass:0.1.0 .
-# RUNTIME=cuda computes on NVIDIA GPUs. EXTRAS adds what else the image shall do, as a list:
+# RUNTIME=cuda computes on NVIDIA GPUs. EXTRAS adds features, separated by spaces:
 # batch scores files, ray does so on a cluster, otel sends traces.
 
 FROM python:3.11-slim AS base
@@ -50,6 +50,7 @@ COPY --from=package /package/models /models
 ENV HOME=/tmp \
     PATH=/opt/forwardpass/bin:$PATH \
     ORT_DISABLE_TELEMETRY=1 \
+    RAY_USAGE_STATS_ENABLED=0 \
     FORWARDPASS_HOST=0.0.0.0 \
     FORWARDPASS_MODELS=/models \
     FORWARDPASS_PROVIDER=$RUNTIME

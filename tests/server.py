@@ -115,3 +115,10 @@ def running(
         yield server
     finally:
         server.close()
+
+
+def free_port() -> int:
+    """A port that nobody has, and that a server may take again and again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

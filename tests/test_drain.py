@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import httpx
 import pytest
 
 from tests.certificates import Certificates, make_certificates
-from tests.server import ROOT, Server, running
+from tests.fleet import Fleet
+from tests.server import ROOT, Server, free_port, running
 from tests.service.conftest import endless, tabled
 
 BODY = json.dumps({"instances": [[1, 2, 3]]}).encode()
@@ -242,63 +242,6 @@ def test_requests_in_a_row_are_all_answered() -> None:
         assert received.count(b"connection: close") == 1
         assert received.rpartition(b"HTTP/1.1 200 OK")[2].count(b"connection: close") == 1
         assert server.stop() == 0
-
-
-@dataclass
-class Fleet:
-    """Servers behind clients, each of which stays with one until it ends."""
-
-    endpoints: list[tuple[str, int]]
-    stopped: threading.Event = field(default_factory=threading.Event)
-    answered: int = 0
-    retried: int = 0
-    failures: list[str] = field(default_factory=list)
-
-    def client(self, index: int) -> None:
-        """Ask over and over, as fast as is polite."""
-        connection: socket.socket | None = None
-        while not self.stopped.wait(0.02):
-            for _ in range(10):
-                if connection is None:
-                    index += 1
-                received = b""
-                try:
-                    connection = connection or socket.create_connection(
-                        self.endpoints[index % len(self.endpoints)], timeout=SOON
-                    )
-                    connection.sendall(PREDICT + BODY)
-                    while not received.endswith(b"]}"):
-                        part = connection.recv(65536)
-                        if not part:
-                            break
-                        received += part
-                except ConnectionError:
-                    pass
-                if received.startswith(b"HTTP/1.1 200") and received.endswith(b"]}"):
-                    self.answered += 1
-                    if b"connection: close" in received:
-                        connection = self._closed(connection)
-                    break
-                connection = self._closed(connection)
-                if received:
-                    self.failures.append(repr(received))
-                    break
-                self.retried += 1
-            else:
-                self.failures.append("no server takes it")
-        self._closed(connection)
-
-    @staticmethod
-    def _closed(connection: socket.socket | None) -> None:
-        if connection is not None:
-            connection.close()
-
-
-def free_port() -> int:
-    """A port that nobody has, and that a server may take again and again."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def test_servers_that_are_exchanged_in_turn_fail_no_request() -> None:

@@ -67,3 +67,14 @@ def test_the_tests_run_what_is_shipped() -> None:
         for package, one in locked(name).items():
             if name != "cuda" or package in locked("cpu"):
                 assert str(tested[package]) == str(one)
+
+
+def test_there_is_a_lock_for_every_build_that_is_told_of() -> None:
+    """Each runtime and extra of an image, wherever a reader meets it."""
+    told = "".join((ROOT / name).read_text() for name in ("README.md", "k8s/README.md", "Dockerfile"))
+    found = {
+        (argument, name)
+        for argument, several, one in re.findall(r"\b(RUNTIME|EXTRAS)=(?:\"([a-z ]+)\"|([a-z]*))", told)
+        for name in (several or one).split()
+    }
+    assert found == {("RUNTIME" if name in ("cpu", "cuda") else "EXTRAS", name) for name in SHIPPED}

@@ -14,8 +14,7 @@ from uuid import uuid4
 
 from tests.image.debian import base_of, make_base
 from tests.image.pip_settings import volumes
-from tests.server import ROOT, Server, running
-from tests.test_drain import free_port
+from tests.server import ROOT, Server, free_port, running
 
 DOCKERFILE = ROOT / "Dockerfile"
 STORAGE = ROOT / ".image"

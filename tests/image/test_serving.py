@@ -14,9 +14,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.manifest import GOLDEN_TOLERANCE, ModelManifest
+from tests.fleet import Fleet
 from tests.image.engine import SOON, Container, Engine
 from tests.server import ROOT
-from tests.test_drain import Fleet
 
 GOLDEN = sorted((ROOT / "models").glob("*/*/golden.json"))
 NOBODY = "65532"
@@ -161,7 +161,8 @@ def test_as_many_threads_compute_as_it_has_whole_cpus(
 def test_a_mount_replaces_its_models(engine: Engine, image: str, tmp_path: Path) -> None:
     """It serves those, and no others."""
     shutil.copytree(ROOT / "models" / "digits", tmp_path / "digits")
-    tmp_path.chmod(0o755)
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        path.chmod(0o755)
     with engine.serving(image, "--volume", f"{tmp_path}:/models:ro") as container:
         reply = httpx.post(f"{container.server.url}/v2/repository/index", json={}, timeout=SOON)
         assert [one["name"] for one in reply.json()] == ["digits"]
