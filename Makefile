@@ -175,7 +175,11 @@ lock: $(TESTS)/installed
 	echo torch | $(COMPILE) --excludes - --extra cpu --extra batch --extra ray --extra otel --extra training --extra test \
 		pyproject.toml --output-file requirements-test.lock
 
+# A run that was killed leaves containers and mounts; nothing that is mounted there may be removed with the rest.
 clean:
-	while umount --recursive .image/root/overlay 2> /dev/null; do :; done
+	test ! -d .image || podman --root "$(CURDIR)/.image/root" --runroot "$(CURDIR)/.image/run" --storage-driver overlay \
+		rm --all --force --time 0 || :
+	awk -v below="$(CURDIR)/.image/" '{ gsub(/\\040/, " ", $$5) } index($$5, below) == 1 { print $$5 }' /proc/self/mountinfo \
+		2> /dev/null | sort --reverse | while read -r place; do umount "$$place" || exit; done
 	rm -rf --one-file-system .image
 	rm -rf $(SERVICE) $(TESTS) $(KSERVE) $(CHECKOV) $(RIVALS:%=.venv-rival-%)

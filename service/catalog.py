@@ -201,11 +201,13 @@ class Catalog:
     def _find(self) -> dict[str, dict[int, Path]]:
         """What lies on disk now, on any thread; what is left out of it is logged once, as long as it is."""
         left_out: set[str] = set()
-        found = find_models(self._settings.models, left_out.add)
-        for said in sorted(left_out - self._left_out):
-            logger.warning("%s", said)
-        self._left_out = left_out
-        return found
+        try:
+            return find_models(self._settings.models, left_out.add)
+        finally:
+            # Also where nothing else is there: it may be why.
+            for said in sorted(left_out - self._left_out):
+                logger.warning("%s", said)
+            self._left_out = left_out
 
     def _entry(self, name: str, version: str) -> IndexEntry:
         model = self._served.get((name, version))

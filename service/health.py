@@ -93,8 +93,10 @@ def _address(settings: Settings) -> str:
 
 def _reason(error: Exception, settings: Settings) -> str:
     """Why the server cannot be asked."""
-    reason = getattr(error, "strerror", None) or str(error)
-    if settings.tls_client_ca is not None and isinstance(error, (ssl.SSLError, ConnectionError)):
+    reason = getattr(error, "strerror", None) or str(error)[:_LONGEST]
+    if settings.tls_certificate is None or settings.tls_client_ca is None or isinstance(error, ConnectionRefusedError):
+        return reason
+    if isinstance(error, (ssl.SSLError, ConnectionError)):
         reason += (
             f"; it takes only clients with a certificate of the issuers in tls_client_ca ({names_of('tls_client_ca')}) "
             "and was shown its own: where that is not of theirs, or not for clients, its state cannot be known here"

@@ -1,6 +1,8 @@
 """The images, each built once, and what the layers of the serving image weigh."""
 
+import os
 import tomllib
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,6 +11,14 @@ from tests.image.engine import Engine, find_engine
 from tests.server import ROOT
 
 CONTENTS = pytest.StashKey[Contents]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _readable() -> Iterator[None]:
+    """What is laid down for a container is read there by another user, whatever the umask here is."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="session")

@@ -715,6 +715,15 @@ def test_what_is_left_out_is_told_once(tmp_path: Path, caplog: pytest.LogCapture
     ]
 
 
+def test_what_is_left_out_is_told_also_where_nothing_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Else nobody would know why there is nothing."""
+    # Followed, it is an error for everybody, as a closed folder is for most.
+    (tmp_path / "line").symlink_to("x" * 300)
+    with pytest.raises(SettingsError, match="expected an ONNX file, or a folder"):
+        loaded(tmp_path)
+    assert caplog.messages == [f"{tmp_path}/line is not served: it cannot be looked into: File name too long"]
+
+
 def test_a_server_about_to_stop_is_not_ready(tmp_path: Path) -> None:
     """Though its models answer."""
     publish(tmp_path, "line")

@@ -112,6 +112,7 @@ def test_a_server_that_is_about_to_end_is_live_and_not_ready() -> None:
     [
         (b"", "closed connection without response"),
         (b"220 mail.example ESMTP\r\n", "220 mail.example"),
+        (b"x" * 4000, f": {'x' * 200}"),
         (b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", "answers 302: "),
         (b"HTTP/1.1 500 No\r\ncontent-length: 4000\r\n\r\n" + b"x" * 4000, f"answers 500: {'x' * 200}"),
     ],
@@ -196,3 +197,12 @@ def test_who_asks_for_certificates_is_shown_the_servers_own(certificates: Certif
                 continue
             with pytest.raises(HealthError, match=r"takes only clients with a certificate .* cannot be known here$"):
                 check(settings, seconds=20)
+
+
+def test_where_nobody_listens_no_certificate_is_to_blame(certificates: Certificates) -> None:
+    """Nor where the settings name no certificate that could be shown."""
+    flags = {"tls_certificate": certificates.server, "tls_key": certificates.server_key}
+    for others in (flags, {}):
+        settings = Settings.model_validate({"port": 1, "tls_client_ca": certificates.authority, **others})
+        with pytest.raises(HealthError, match=r" cannot be asked for /v2/health/ready: Connection refused$"):
+            check(settings, seconds=20)
