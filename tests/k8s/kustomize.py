@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,16 @@ def kustomize(kubectl: str, folder: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-def with_components(kubectl: str, base: str, components: Sequence[str], scratch: Path) -> list[dict[str, Any]]:
-    """The objects of a folder of k8s/ with some of its components over it; `scratch` is an empty folder."""
+def with_components(
+    kubectl: str, base: str, components: Sequence[str], scratch: Path, own: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The objects of a folder of k8s/ with some of its components over it; `scratch` is an empty folder.
+
+    `own` is what a kustomization says beside these, by its fields.
+    """
     text = {
         "resources": [os.path.relpath(FOLDER / base, scratch.resolve())],
         "components": [os.path.relpath(FOLDER / "components" / name, scratch.resolve()) for name in components],
     }
-    (scratch / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    (scratch / "kustomization.yaml").write_text(yaml.safe_dump(text | dict(own or {})))
     return kustomize(kubectl, scratch)

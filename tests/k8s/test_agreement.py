@@ -33,9 +33,16 @@ def everything(rendered: Rendered) -> list[Pod]:
 
 
 def test_images_are_those_of_this_version(rendered: Rendered) -> None:
-    """`make image` and k8s/ speak of the same: the version, and behind it what the build is for."""
-    found = {pod.container["image"] for pod in everything(rendered)}
-    assert found == {f"forwardpass:{PROJECT['version']}{build}" for build in ("", "-cuda", "-batch", "-ray")}
+    """The image that is built and k8s/ speak of the same: the version, and behind it what the build is for."""
+    found = {(pod.owner, pod.container["image"]) for pod in everything(rendered)}
+    builds = [
+        ("Deployment", ""),
+        ("InferenceService", ""),
+        ("Deployment", "-cuda"),
+        ("CronJob", "-batch"),
+        ("RayJob", "-ray"),
+    ]
+    assert found == {(owner, f"forwardpass:{PROJECT['version']}{build}") for owner, build in builds}
 
 
 def test_pods_run_as_the_user_of_the_image(rendered: Rendered) -> None:
@@ -50,6 +57,8 @@ def test_the_port_is_that_of_the_image_and_of_the_server(one: One) -> None:
     (container,) = one("Deployment", "base")["spec"]["template"]["spec"]["containers"]
     (port,) = container["ports"]
     assert port["containerPort"] == Settings.model_fields["port"].default == int(instruction("EXPOSE"))
+    # By it README forwards the Service's.
+    assert [each["port"] for each in one("Service", "base")["spec"]["ports"]] == [port["containerPort"]]
     (runtime,) = one("ServingRuntime", "overlays/kserve")["spec"]["containers"]
     assert [each["containerPort"] for each in runtime["ports"]] == [port["containerPort"]]
     assert {runtime[f"{name}Probe"]["httpGet"]["port"] for name in ("startup", "readiness", "liveness")} == {
@@ -164,8 +173,10 @@ def test_nothing_says_twice_how_many_pods_there_are(rendered: Rendered) -> None:
 
 def test_a_gpu_computes_where_one_is_asked_for(one: One) -> None:
     """The provider needs the resource, and the resource is wasted without the provider."""
-    (container,) = one("Deployment", "overlays/cuda")["spec"]["template"]["spec"]["containers"]
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    pod = one("Deployment", "overlays/cuda")["spec"]["template"]["spec"]
+    (container,), (toleration,) = pod["containers"], pod["tolerations"]
+    limits = container["resources"]["limits"]
+    assert limits[toleration["key"]] == limits["nvidia.com/gpu"] == 1
     assert {"name": "FORWARDPASS_PROVIDER", "value": "cuda"} in container["env"]
     (tag,) = yaml.safe_load((ROOT / "k8s/overlays/cuda/kustomization.yaml").read_text())["images"]
     assert tag["newTag"] == f"{PROJECT['version']}-cuda"
@@ -180,7 +191,11 @@ def test_ray_is_the_one_that_is_locked(one: One) -> None:
 
 def test_the_job_of_ray_is_a_command_of_the_scorer(one: One) -> None:
     """On the volume that head and workers share; the CronJob's command runs in test_scorer."""
-    command, *arguments = shlex.split(one("RayJob", "base", "batch/ray")["spec"]["entrypoint"])
+    job = one("RayJob", "base", "batch/ray")["spec"]
+    # The machines go with it, and the head computes nothing.
+    assert job["shutdownAfterJobFinishes"] is True
+    assert job["rayClusterSpec"]["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    command, *arguments = shlex.split(job["entrypoint"])
     assert command in PROJECT["scripts"]
     options = _parser().parse_args(arguments)
     assert options.engine == "ray"

@@ -43,6 +43,28 @@ def test_it_scales_within_the_bounds_of_the_base_and_takes_its_autoscaler_over(o
     )
 
 
+def test_the_autoscaler_that_is_there_is_taken_over(one: One) -> None:
+    """Where the base ran before, KEDA would else refuse to make another for the same Deployment."""
+    annotations = one("ScaledObject", "base", "keda")["metadata"]["annotations"]
+    assert annotations == {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
+
+
+def test_the_rate_that_is_asked_for_has_samples(one: One, spec: dict[str, Any]) -> None:
+    """Four in its window, so that a scrape may be missing."""
+    (endpoint,) = one("ServiceMonitor", "base", "monitoring")["spec"]["endpoints"]
+    (trigger, _) = spec["triggers"]
+    assert "[1m]" in trigger["metadata"]["query"]
+    assert 4 * int(endpoint["interval"].removesuffix("s")) <= 60
+
+
+def test_what_waits_is_shared_out_among_the_pods(spec: dict[str, Any]) -> None:
+    """So many for each of them, by a number that KEDA knows by its name."""
+    (trigger, _) = spec["triggers"]
+    assert (trigger["type"], trigger["metricType"]) == ("prometheus", "AverageValue")
+    assert trigger["metadata"].keys() == {"serverAddress", "query", "threshold", "ignoreNullValues"}
+    assert float(trigger["metadata"]["threshold"]) > 1
+
+
 def test_all_that_a_trigger_is_told_is_text(spec: dict[str, Any]) -> None:
     """KEDA takes nothing else."""
     assert all(isinstance(value, str) for trigger in spec["triggers"] for value in trigger["metadata"].values())

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.k8s.kustomize import FOLDER, SETS, find_kubectl
+from tests.k8s.kustomize import COMPONENTS, FOLDER, SETS, find_kubectl, with_components
+from tests.k8s.pods import pods
 
 FILES = sorted(FOLDER.rglob("*.yaml"))
 KUSTOMIZATIONS = [file for file in FILES if file.name == "kustomization.yaml"]
@@ -20,6 +21,7 @@ def named(kustomization: dict[str, Any]) -> set[str]:
     patches = kustomization.get("patches", [])
     return {
         *(each for each in kustomization.get("resources", []) if each.endswith(".yaml")),
+        *kustomization.get("configurations", []),
         *(each["path"] for each in patches if "path" in each),
         *(file for each in generators for key in ("envs", "files") for file in each.get(key, [])),
     }
@@ -49,6 +51,35 @@ def test_whatever_is_applied_renders(rendered: Callable[..., list[dict[str, Any]
     for each in objects:
         assert each["metadata"]["labels"]["app.kubernetes.io/name"] == "forwardpass"
         assert re.fullmatch(r"forwardpass[a-z0-9-]*", each["metadata"]["name"])
+
+
+@pytest.mark.parametrize("parts", [("base", *COMPONENTS), ("overlays/kserve",)], ids=" + ".join)
+def test_two_can_share_a_namespace(
+    rendered: Callable[..., list[dict[str, Any]]], parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Another's prefix, labels and registry reach all that names an object, selects a pod or says an image."""
+    own = {"namePrefix": "blue-", "images": [{"name": "forwardpass", "newName": "registry.test/forwardpass"}]}
+    label = {"pairs": {"instance": "blue"}, "includeSelectors": True}
+    objects = with_components(find_kubectl(), parts[0], parts[1:], tmp_path, own | {"labels": [label]})
+    assert len(objects) == len(rendered(*parts))
+    there = {(each["kind"], each["metadata"]["name"]) for each in objects}
+    assert all(name.startswith("blue-forwardpass") for _, name in there)
+    for pod in pods(objects):
+        assert ("ServiceAccount", pod.spec["serviceAccountName"]) in there
+        assert pod.container["image"].startswith("registry.test/forwardpass:")
+        assert pod.owner == "InferenceService" or pod.labels["instance"] == "blue"
+        for volume in pod.spec["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in there
+    for each in objects:
+        if each["kind"] == "ScaledObject":
+            assert ("Deployment", each["spec"]["scaleTargetRef"]["name"]) in there
+            autoscaler = each["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"]
+            assert autoscaler == each["spec"]["scaleTargetRef"]["name"]
+        if each["kind"] == "ServiceMonitor":
+            assert each["spec"]["selector"]["matchLabels"]["instance"] == "blue"
+        if each["kind"] == "InferenceService":
+            assert ("ServingRuntime", each["spec"]["predictor"]["model"]["runtime"]) in there
 
 
 def test_a_kubectl_that_is_missing_or_too_old_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.__main__ import _parser
 from service.exits import REJECTED, USAGE
 from tests.k8s.kustomize import ROOT
 
@@ -56,4 +57,17 @@ def test_rejected_rows_fail_the_job_at_once_and_leave_the_output(job: dict[str, 
         "operator": "In",
         "values": [USAGE, REJECTED],
     }
+    (ignore,) = [rule for rule in job["podFailurePolicy"]["rules"] if rule["action"] == "Ignore"]
+    assert ignore["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     assert job["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_every_try_of_a_run_has_the_same_output_and_no_two_runs_meet(one: One, job: dict[str, Any]) -> None:
+    """It goes on where the one before it ended: by the name of the Job, a label of each of its pods."""
+    (container,) = job["template"]["spec"]["containers"]
+    options = _parser().parse_args(container["args"])
+    assert options.resume
+    assert "$(JOB)" in options.output
+    (name,) = [each["valueFrom"] for each in container["env"] if each["name"] == "JOB"]
+    assert name == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}}
+    assert one("CronJob", "base", "batch")["spec"]["concurrencyPolicy"] == "Forbid"
