@@ -5,11 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+Rendered = Callable[..., list[dict[str, Any]]]
+"""The fixture `rendered`."""
+One = Callable[..., dict[str, Any]]
+"""The fixture `one`."""
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "k8s"

@@ -1,22 +1,17 @@
 """What k8s/ says of the server, the image and the scorer is what these say of themselves."""
 
+import copy
 import re
 import shlex
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from service.__main__ import _parser
 from service.config import PREFIX, Settings
-from tests.k8s.kustomize import COMPONENTS, ROOT, SETS
+from tests.k8s.kustomize import COMPONENTS, ROOT, SETS, One, Rendered
 from tests.k8s.pods import Pod, pods
-
-Rendered = Callable[..., list[dict[str, Any]]]
-One = Callable[..., dict[str, Any]]
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -99,6 +94,27 @@ def test_a_server_has_the_time_that_its_end_takes(rendered: Rendered, parts: tup
         assert "lifecycle" not in pod.container
 
 
+def test_both_ways_to_serve_are_the_same_container(one: One) -> None:
+    """In pods that are alike, but for what KServe asks for: its own names, ports by number, a whole CPU to scale by."""
+    deployment = one("Deployment", "base")["spec"]["template"]["spec"]
+    runtime, service = one("ServingRuntime", "overlays/kserve")["spec"], one("InferenceService", "overlays/kserve")
+    (own,), (other,) = deployment["containers"], runtime["containers"]
+    expected = copy.deepcopy({name: own[name] for name in own.keys() - {"name", "envFrom", "ports"}})
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        expected[probe]["httpGet"]["port"] = 8080
+    expected["resources"]["requests"]["cpu"] = "1"
+    assert {name: other[name] for name in other.keys() - {"name", "env", "ports"}} == expected
+    assert runtime["volumes"] == deployment["volumes"]
+    predictor = service["spec"]["predictor"]
+    alike = deployment.keys() - {"containers", "volumes", "topologySpreadConstraints"}
+    assert {name: predictor[name] for name in alike} == {name: deployment[name] for name in alike}
+    scaler = one("HorizontalPodAutoscaler", "base")["spec"]
+    assert [predictor[name] for name in ("minReplicas", "maxReplicas")] == [
+        scaler["minReplicas"],
+        scaler["maxReplicas"],
+    ]
+
+
 def test_both_ways_to_serve_have_the_same_settings(one: One) -> None:
     """KServe's runtime cannot name the base's ConfigMap."""
     (runtime,) = one("ServingRuntime", "overlays/kserve")["spec"]["containers"]
@@ -125,7 +141,7 @@ def test_what_selects_pods_selects_those_that_it_is_about(rendered: Rendered) ->
         match each["kind"]:
             case "Service":
                 wanted = spec["selector"]
-            case "Deployment" | "PodDisruptionBudget" | "ServiceMonitor":
+            case "Deployment" | "PodDisruptionBudget":
                 wanted = spec["selector"]["matchLabels"]
             case "NetworkPolicy":
                 wanted = spec["podSelector"]["matchLabels"]
@@ -137,7 +153,6 @@ def test_what_selects_pods_selects_those_that_it_is_about(rendered: Rendered) ->
         ("Deployment", "forwardpass"): {"Deployment"},
         ("Service", "forwardpass"): {"Deployment"},
         ("PodDisruptionBudget", "forwardpass"): {"Deployment"},
-        ("ServiceMonitor", "forwardpass"): {"Deployment"},
         ("NetworkPolicy", "forwardpass"): {"Deployment"},
         ("NetworkPolicy", "forwardpass-score"): {"CronJob"},
         ("NetworkPolicy", "forwardpass-score-ray"): {"RayJob"},
@@ -178,8 +193,6 @@ def test_a_gpu_computes_where_one_is_asked_for(one: One) -> None:
     limits = container["resources"]["limits"]
     assert limits[toleration["key"]] == limits["nvidia.com/gpu"] == 1
     assert {"name": "FORWARDPASS_PROVIDER", "value": "cuda"} in container["env"]
-    (tag,) = yaml.safe_load((ROOT / "k8s/overlays/cuda/kustomization.yaml").read_text())["images"]
-    assert tag["newTag"] == f"{PROJECT['version']}-cuda"
 
 
 def test_ray_is_the_one_that_is_locked(one: One) -> None:
@@ -187,6 +200,18 @@ def test_ray_is_the_one_that_is_locked(one: One) -> None:
     job = one("RayJob", "base", "batch/ray")["spec"]
     (locked,) = re.findall(r"^ray==(\S+)", (ROOT / "requirements-ray.lock").read_text(), re.MULTILINE)
     assert job["rayClusterSpec"]["rayVersion"] == locked
+
+
+def test_the_machines_of_ray_are_alike(one: One) -> None:
+    """The head is what a worker is, but for its name and what it may use."""
+    cluster = one("RayJob", "base", "batch/ray")["spec"]["rayClusterSpec"]
+    templates = [copy.deepcopy(group["template"]) for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    for template in templates:
+        (container,) = template["spec"]["containers"]
+        assert container.pop("name").startswith("ray-")
+        assert container.pop("resources")
+    head, *workers = templates
+    assert workers == [head]
 
 
 def test_the_job_of_ray_is_a_command_of_the_scorer(one: One) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import pytest
 import yaml
 
 from service.config import PREFIX, Settings
+from tests.k8s.kustomize import One
 from tests.k8s.prometheus import find
 
-One = Callable[..., dict[str, Any]]
 Rules = list[dict[str, Any]]
 TRIALS = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
 ASKED = [

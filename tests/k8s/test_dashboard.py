@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.k8s.kustomize import ROOT
+from tests.k8s.kustomize import ROOT, One
 from tests.k8s.prometheus import Prometheus, prometheus
 from tests.k8s.test_monitoring import DASHBOARD, QUERIES
 from tests.server import Server, running
 
-One = Callable[..., dict[str, Any]]
 PATIENCE = 30
 """Seconds that nothing of this takes."""
 QUEUE = 8

@@ -1,16 +1,13 @@
 """What every pod keeps to, whoever makes it: Kubernetes' standard `restricted`, and more."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
-from tests.k8s.kustomize import SETS
+from tests.k8s.kustomize import SETS, Rendered
 from tests.k8s.pods import pods
 
 
 @pytest.mark.parametrize("parts", SETS, ids=" + ".join)
-def test_every_pod_is_hardened(rendered: Callable[..., list[dict[str, Any]]], parts: tuple[str, ...]) -> None:
+def test_every_pod_is_hardened(rendered: Rendered, parts: tuple[str, ...]) -> None:
     """No root, no capability, nothing to write to but /tmp and the volumes of rows, no token, no other's addresses."""
     found = list(pods(rendered(*parts)))
     assert found

@@ -2,15 +2,13 @@
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.k8s.kustomize import One
 from tests.k8s.prometheus import find
-
-One = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +18,14 @@ def spec(one: One) -> dict[str, Any]:
     return found
 
 
-def test_nothing_else_scales(rendered: Callable[..., list[dict[str, Any]]]) -> None:
-    """Two autoscalers would work against each other."""
-    assert "HorizontalPodAutoscaler" not in {each["kind"] for each in rendered("base", "keda")}
-
-
 def test_it_scales_within_the_bounds_of_the_base_and_takes_its_autoscaler_over(one: One, spec: dict[str, Any]) -> None:
-    """The same Deployment, the same least and most, the same measure of CPU and the same patience."""
+    """The same Deployment, the same least and most, the same measure of CPU."""
     autoscaler = one("HorizontalPodAutoscaler", "base")
     base = autoscaler["spec"]
     assert spec["scaleTargetRef"]["name"] == base["scaleTargetRef"]["name"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (base["minReplicas"], base["maxReplicas"])
     assert spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
-    advanced = spec["advanced"]["horizontalPodAutoscalerConfig"]
-    assert advanced == {"name": autoscaler["metadata"]["name"], "behavior": base["behavior"]}
+    assert spec["advanced"] == {"horizontalPodAutoscalerConfig": {"name": autoscaler["metadata"]["name"]}}
     (metric,) = base["metrics"]
     (_, cpu) = spec["triggers"]
     assert cpu["type"] == metric["resource"]["name"]

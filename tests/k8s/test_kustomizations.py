@@ -1,14 +1,13 @@
 """The files of k8s/: each is used, and written so that the oldest kubectl reads it."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.k8s.kustomize import COMPONENTS, FOLDER, SETS, find_kubectl, with_components
+from tests.k8s.kustomize import COMPONENTS, FOLDER, SETS, Rendered, find_kubectl, with_components
 from tests.k8s.pods import pods
 
 FILES = sorted(FOLDER.rglob("*.yaml"))
@@ -43,7 +42,7 @@ def test_a_file_is_one_that_kubectl_1_21_reads(file: Path) -> None:
 
 
 @pytest.mark.parametrize("parts", SETS, ids=" + ".join)
-def test_whatever_is_applied_renders(rendered: Callable[..., list[dict[str, Any]]], parts: tuple[str, ...]) -> None:
+def test_whatever_is_applied_renders(rendered: Rendered, parts: tuple[str, ...]) -> None:
     """The base, each overlay, each component and all of them together; no two objects are the same one."""
     objects = rendered(*parts)
     names = [(each["kind"], each["metadata"]["name"]) for each in objects]
@@ -54,9 +53,7 @@ def test_whatever_is_applied_renders(rendered: Callable[..., list[dict[str, Any]
 
 
 @pytest.mark.parametrize("parts", [("base", *COMPONENTS), ("overlays/kserve",)], ids=" + ".join)
-def test_two_can_share_a_namespace(
-    rendered: Callable[..., list[dict[str, Any]]], parts: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_two_can_share_a_namespace(rendered: Rendered, parts: tuple[str, ...], tmp_path: Path) -> None:
     """Another's prefix, labels and registry reach all that names an object, selects a pod or says an image."""
     own = {"namePrefix": "blue-", "images": [{"name": "forwardpass", "newName": "registry.test/forwardpass"}]}
     label = {"pairs": {"instance": "blue"}, "includeSelectors": True}

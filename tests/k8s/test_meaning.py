@@ -1,16 +1,12 @@
 """What the fields of k8s/ mean together: who is asked what, who may speak with whom, and what fits into what."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.k8s.kustomize import COMPONENTS, SETS
+from tests.k8s.kustomize import COMPONENTS, SETS, One, Rendered
 from tests.k8s.pods import pods
-
-Rendered = Callable[..., list[dict[str, Any]]]
-One = Callable[..., dict[str, Any]]
 
 NAME, COMPONENT = "app.kubernetes.io/name", "app.kubernetes.io/component"
 SERVER = {NAME: "forwardpass", COMPONENT: "server"}
@@ -108,7 +104,7 @@ def test_nobody_speaks_with_whom_they_need_not(rendered: Rendered) -> None:
     operator = {"matchLabels": {COMPONENT: "kuberay-operator"}}
     assert ray["ingress"] == [
         {"from": own},
-        {"ports": [{"port": 8265, "protocol": "TCP"}], "from": [{"namespaceSelector": {}, "podSelector": operator}]},
+        {"ports": [{"port": 8265}], "from": [{"namespaceSelector": {}, "podSelector": operator}]},
     ]
     assert ray["egress"] == [
         {"to": own},

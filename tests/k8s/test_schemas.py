@@ -3,17 +3,14 @@
 import copy
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 
-from tests.k8s.kustomize import ROOT, SETS
+from tests.k8s.kustomize import ROOT, SETS, Rendered
 from tests.k8s.pods import pods
-
-Rendered = Callable[..., list[dict[str, Any]]]
 
 CUSTOM = {"InferenceService", "PrometheusRule", "RayJob", "ScaledObject", "ServiceMonitor", "ServingRuntime"}
 """What only a cluster knows that has somebody else's custom resources."""
@@ -71,9 +68,15 @@ def test_objects_of_operators_fit_their_types(rendered: Rendered) -> None:
             assert each in known
 
 
-def test_an_unknown_field_is_seen(rendered: Rendered) -> None:
-    """What these tests are worth: a misspelt field anywhere is a fault."""
-    (deployment,) = [json.loads(json.dumps(each)) for each in rendered("base") if each["kind"] == "Deployment"]
-    deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
-    with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
-        kubernetes_validate.validate(deployment, "1.33", strict=True)
+def test_what_kserve_does_not_know_is_seen(rendered: Rendered) -> None:
+    """At any depth: a field that is misspelt, a value of another type, no list where one belongs."""
+    found = {each["kind"]: copy.deepcopy(each) for each in rendered("overlays/kserve")}
+    runtime, service = found["ServingRuntime"], found["InferenceService"]
+    runtime["spec"]["containers"][0]["readynessProbe"] = {}
+    runtime["spec"]["volumes"] = {}
+    service["spec"]["predictor"]["minReplicas"] = "2"
+    assert sorted(judged("kserve_types.py", [runtime, service])["faults"]) == [
+        "InferenceService/spec/predictor/minReplicas: no int",
+        "ServingRuntime/spec/containers/0: readynessProbe is unknown",
+        "ServingRuntime/spec/volumes: no list",
+    ]

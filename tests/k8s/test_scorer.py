@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import pytest
 
 from service.__main__ import _parser
 from service.exits import REJECTED, USAGE
-from tests.k8s.kustomize import ROOT
-
-One = Callable[..., dict[str, Any]]
+from tests.k8s.kustomize import ROOT, One
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,10 @@
 """A real server, started as its pod would be: the settings that k8s/ gives it, and the paths that are asked of it."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from tests.k8s.kustomize import ROOT
+from tests.k8s.kustomize import ROOT, One
 from tests.server import running
-
-One = Callable[..., dict[str, Any]]
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
