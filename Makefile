@@ -1,6 +1,6 @@
 # `make serve` and `make test` are all that a fresh machine needs; each installs what it uses.
 .DEFAULT_GOAL := help
-.PHONY: help serve test wrk prometheus image-test image-tools bench bench-report bench-startup bench-exactness bench-overload bench-slow bench-workers bench-lifecycle bench-soak bench-score bench-rivals train docs lock verify format clean
+.PHONY: help serve test lint wrk prometheus image-test image-tools bench bench-report bench-startup bench-exactness bench-overload bench-slow bench-workers bench-lifecycle bench-soak bench-score bench-rivals train docs lock verify format clean
 
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
@@ -18,6 +18,7 @@ RIVALS = bentoml litserve mlserver mosec ray
 help:
 	@echo "make serve            serve the models in models/ on 127.0.0.1:8080 (settings: FORWARDPASS_*)"
 	@echo "make test             lint, type-check and run every test"
+	@echo "make lint             lint and type-check alone"
 	@echo "make wrk              install the load generator of the tests and benchmarks where it is missing"
 	@echo "make prometheus       install Prometheus for the tests of the dashboard and the alerts where it is missing"
 	@echo "make image-test       build the container images and run them, with Docker or without (3 minutes)"
@@ -43,20 +44,24 @@ help:
 serve: $(SERVICE)/installed
 	exec $(SERVICE)/bin/forwardpass serve
 
-# Tests that do little but compute share the machine; what runs servers, or looks at threads and clocks, has it to itself.
-# The longest come first, so that none of them runs on when all else is done.
-COMPUTING = tests/test_score.py tests/test_exactness.py tests/test_openapi_fuzz.py tests/training tests/service/scoring \
-	tests/service/codec tests/test_bad_files.py tests/test_documentation.py
+# Tests that look at memory, or at how fast something is, have the machine to themselves. The others share it, those that
+# take longest first, so that none of them runs on when all else is done; many wait more than they compute.
+ALONE = $(addprefix tests/,test_benchmarks.py test_keys.py test_malformed.py test_memory.py test_overload.py)
+LONGEST = $(addprefix tests/,service/scoring/test_on_ray.py test_score.py test_drain.py test_reload.py test_workers.py \
+	service/http/test_guard.py test_exactness.py test_openapi_fuzz.py test_road.py)
 
-test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed $(CHECKOV)/installed wrk prometheus
+test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed wrk prometheus lint
+	$(TESTS)/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(LONGEST) tests \
+		$(ALONE:%=--ignore %) --ignore tests/image
+	$(TESTS)/bin/pytest $(ALONE)
+
+lint: $(TESTS)/installed $(CHECKOV)/installed
 	$(TESTS)/bin/ruff format --check .
 	$(TESTS)/bin/ruff check .
 	$(TESTS)/bin/mypy
 	$(TESTS)/bin/hadolint --failure-threshold warning Dockerfile
 	$(CHECKOV)/bin/checkov --config-file k8s/.checkov.yaml --file Dockerfile
 	$(CHECKOV)/bin/checkov --config-file k8s/.checkov.yaml --directory k8s
-	$(TESTS)/bin/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(COMPUTING)
-	$(TESTS)/bin/pytest $(COMPUTING:%=--ignore %) --ignore tests/image
 
 wrk:
 	@command -v wrk || { apt-get update; apt-get install --yes wrk; } || \
