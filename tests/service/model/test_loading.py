@@ -22,7 +22,7 @@ from tests.service.conftest import (
     tabled,
     write_version,
 )
-from tests.service.model.conftest import copies_held
+from tests.service.model.conftest import copies_held, copies_held_before
 
 
 def test_a_published_version_comes_with_its_golden_rows(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_published_version_comes_with_its_golden_rows(tmp_path: Path) -> None:
 
 def test_a_version_that_is_loaded_needs_no_file(tmp_path: Path) -> None:
     """No copy of it is held, and what becomes of its folder does not change an answer."""
-    before = copies_held()
+    before = copies_held_before()
     folder = publish(tmp_path, "line")
     loaded = load(folder, "line")
     assert copies_held() == before

@@ -27,7 +27,7 @@ from service.model.sealed import Sealed, sealed
 from service.model.store import StoredVersion, open_version
 from tests.server import ROOT
 from tests.service.conftest import COMMITTED, ODD, SAMPLES, graph_of, parted, reference, sample_of, tabled
-from tests.service.model.conftest import copies_held
+from tests.service.model.conftest import copies_held, copies_held_before
 
 WHERE = "models/line/1"
 ANSWERING = [*(name for name in SAMPLES if name not in ("deep", "fixed")), *ODD]
@@ -435,7 +435,7 @@ def test_a_sealed_graph_finds_no_weights_among_the_open_files(part: str, tmp_pat
 
 def test_a_sealed_graph_may_go_once_it_is_loaded() -> None:
     """Nothing of it is needed to compute, and an error shows no path that nobody knows."""
-    before = copies_held()
+    before = copies_held_before()
     runtime = Runtime(sealed([graph_of(SAMPLES["line"])]), WHERE)
     assert copies_held() == before
     assert runtime.run((np.array([[1, 2]], np.float32),))[0].tolist() == [[-2.0]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.model.sealed import Sealed, sealed
-from tests.service.model.conftest import copies_held
+from tests.service.model.conftest import copies_held, copies_held_before
 
 
 def made(*parts: bytes) -> Sealed:
@@ -49,7 +49,7 @@ def test_nobody_can_change_it() -> None:
 
 def test_it_goes_with_the_last_who_refers_to_it() -> None:
     """The process holds neither its memory nor its path."""
-    before = copies_held()
+    before = copies_held_before()
     copy = made(b"content")
     assert copies_held() == before + 1
     del copy
@@ -63,7 +63,7 @@ def test_where_a_part_fails_nothing_is_held() -> None:
         yield b"one"
         raise ValueError("no more")
 
-    before = copies_held()
+    before = copies_held_before()
     with pytest.raises(ValueError, match="no more"):
         sealed(failing())
     assert copies_held() == before

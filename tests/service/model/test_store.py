@@ -12,7 +12,7 @@ from service.errors import ChecksumError, ManifestError, ModelError
 from service.model.sealed import Sealed
 from service.model.store import StoredVersion, find_models, model_name, open_version, printable
 from tests.service.conftest import SAMPLES, golden_of, graph_of, manifest_of, publish, write_version
-from tests.service.model.conftest import copies_held
+from tests.service.model.conftest import copies_held, copies_held_before
 
 MANIFEST, GRAPH, GOLDEN = "manifest.json", "model.onnx", "golden.json"
 
@@ -134,7 +134,7 @@ def test_of_a_refused_version_nothing_is_held(tmp_path: Path) -> None:
     """Neither in memory nor as an open file."""
     folder = publish(tmp_path, "line")
     swap_byte(folder / GRAPH)
-    before = copies_held()
+    before = copies_held_before()
     with pytest.raises(ChecksumError):
         open_version(folder)
     assert copies_held() == before
