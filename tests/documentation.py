@@ -86,14 +86,14 @@ def file_map() -> str:
 
 
 def deployed_settings_table() -> str:
-    """What is set on Kubernetes, and what it is elsewhere."""
+    """What is set on Kubernetes, what it is elsewhere, and what it means."""
     rows = []
     for line in (ROOT / "k8s/base/settings.env").read_text().splitlines():
         variable, _, value = line.partition("=")
         if variable.startswith(PREFIX):
-            default = Settings.model_fields[variable.removeprefix(PREFIX).lower()].default
-            rows.append(f"| `{variable}` | `{value}` | `{default}` |")
-    return table("| Variable | Here | Default |", rows)
+            field = Settings.model_fields[variable.removeprefix(PREFIX).lower()]
+            rows.append(f"| `{variable}` | `{value}` | `{field.default}` | {field.description} |")
+    return table("| Variable | Here | Default | Meaning |", rows)
 
 
 def alert_table() -> str:

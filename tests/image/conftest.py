@@ -34,9 +34,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return find_engine(tmp_path_factory.mktemp("engine"))
 
 
-def built(engine: Engine, image: str, extras: str = "") -> str:
+def built(engine: Engine, image: str, *, runtime: str = "cpu", extras: str = "") -> str:
     """The image, of what lies here now."""
-    done = engine.build(image, EXTRAS=extras)
+    done = engine.build(image, RUNTIME=runtime, EXTRAS=extras)
     assert done.returncode == 0, done.stdout
     return image
 
@@ -50,7 +50,7 @@ def image(engine: Engine, version: str) -> str:
 @pytest.fixture(scope="session")
 def batch_image(engine: Engine, version: str) -> str:
     """The one that scores files too."""
-    return built(engine, f"forwardpass:{version}-batch", "batch")
+    return built(engine, f"forwardpass:{version}-batch", extras="batch")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-SUITES = {"3.11": "bookworm", "3.13": "trixie"}
+SUITES = {"3.11": "bookworm"}
 """The suite of Debian that has a Python, for each that one has."""
 PACKAGES = ("python3-venv", "python3-pip", "ca-certificates")
 """What is in the base image beside what every Debian has."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -19,7 +20,7 @@ from tests.server import ROOT, Server, free_port, running
 DOCKERFILE = ROOT / "Dockerfile"
 STORAGE = ROOT / ".image"
 """Where podman and buildah keep images and containers: apart from those of the machine."""
-TOOLS = ("buildah", "podman", "runc", "conmon", "mmdebstrap")
+TOOLS = re.findall(r"^IMAGE_TOOLS = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
 HARDENED = (
     *("--network", "host", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),  # noqa: S108  # in the container
     *("--security-opt", "no-new-privileges", "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"),
