@@ -44,10 +44,12 @@ help:
 serve: $(SERVICE)/installed
 	exec $(SERVICE)/bin/forwardpass serve
 
-# Tests that look at memory, or at how fast something is, have the machine to themselves. The others share it, those that
-# take longest first, so that none of them runs on when all else is done; many wait more than they compute.
-ALONE = $(addprefix tests/,test_benchmarks.py test_keys.py test_malformed.py test_memory.py test_overload.py)
-LONGEST = $(addprefix tests/,service/scoring/test_on_ray.py test_score.py training test_drain.py test_reload.py \
+# Tests that look at memory, at how fast something is, or at Ray's dozen processes have the machine to themselves. The
+# others share it, those that take longest first, so that none of them runs on when all else is done; many wait more than
+# they compute.
+ALONE = $(addprefix tests/,test_benchmarks.py test_keys.py test_malformed.py test_memory.py test_overload.py \
+	service/scoring/test_on_ray.py)
+LONGEST = $(addprefix tests/,test_score.py training test_drain.py test_reload.py \
 	test_workers.py service/http/test_guard.py test_exactness.py test_openapi_fuzz.py test_road.py)
 
 test: $(SERVICE)/installed $(TESTS)/installed $(KSERVE)/installed wrk prometheus lint

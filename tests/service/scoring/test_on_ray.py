@@ -4,6 +4,7 @@ import gzip
 import os
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -257,7 +258,10 @@ def test_a_cluster_of_its_own_ends_with_it(rows: Rows, tmp_path: Path, number: s
         finally:
             process.kill()
     assert process.returncode == (0 if number is None else 128 + number), said
-    assert not marked(mark)
+    # Ray's own processes see that theirs is gone and go too, on a busy machine a moment later.
+    deadline = time.monotonic() + 30
+    while left := marked(mark):
+        assert time.monotonic() < deadline, left
     if number is None:
         assert len(out.splitlines()) == 1
         others = [line for line in said.splitlines() if " INFO " not in line]
